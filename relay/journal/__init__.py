@@ -1,0 +1,87 @@
+"""The journal: one ordered, durable log of edits for each room.
+
+Port `Journal`; adapters `memory` (reference, tests) and `redis` (Redis Streams). `tests/contracts/test_journal.py`
+holds both to what is written here.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from relay.errors import RelayError
+from relay.types import Edit, NodeId, Position, RoomId
+
+__all__ = ["Appended", "Entry", "Journal", "Opened"]
+
+Appended = Callable[[Position | RelayError], None]
+"""Called once for an append, on the event loop: the entry's position, or why it is not (known to be) there."""
+
+
+class Entry(NamedTuple):
+    """One append, as it is read back. `position.ms` is its time (Unix milliseconds, the server's clock)."""
+
+    position: Position
+    node: NodeId
+    edits: tuple[Edit, ...]
+
+
+class Opened(NamedTuple):
+    """A room's stream, ready to append to, and what it holds past the position asked for."""
+
+    epoch: int
+    entries: list[Entry]
+
+
+class Journal(Protocol):
+    """Order: entries of one room are totally ordered by position; appends of one journal object to one room keep
+    their call order. Atomicity: an entry is there whole or not at all. Idempotence: none; Yjs updates are, so an
+    append whose outcome is unknown may be repeated. A crash of this process loses no entry whose callback said so;
+    a crash of the Redis machine may lose what its append-only file had not synced (at most a second by default).
+    """
+
+    async def open(self, room: RoomId, after: Position | None) -> Opened:
+        """Find or create the room's stream and read what comes after `after` (all of it when None).
+
+        A stream that does not exist is created with an epoch greater than `after.epoch`. Entries of an older epoch
+        than `after` are covered by it and not returned. Raises Unavailable.
+        """
+        ...
+
+    def append(self, room: RoomId, epoch: int, edits: Sequence[Edit], done: Appended) -> None:
+        """Queue one entry; never blocks and never raises. `done` gets the position once it is in the journal.
+
+        Appends of all rooms are written together every few milliseconds (group commit). `done` gets StreamLost when
+        the stream of that epoch is gone, Unavailable when the connection broke or the server refused it.
+        """
+        ...
+
+    async def read(self, room: RoomId, after: Position | None, upto: Position | None, limit: int = 1000) -> list[Entry]:
+        """Up to `limit` entries of the current stream with after < position <= upto, in order. Raises Unavailable."""
+        ...
+
+    async def trim(self, room: RoomId, upto: Position) -> None:
+        """Forget entries at or before `upto`; a no-op for an `upto` of another epoch. The stream itself stays."""
+        ...
+
+    async def delete(self, room: RoomId) -> None:
+        """Forget the room's stream. Appends of its epoch fail with StreamLost from then on."""
+        ...
+
+    async def retire(self, room: RoomId, upto: Position) -> bool:
+        """Forget the room's stream if it holds nothing after `upto` (a closed room leaves nothing behind in memory)."""
+        ...
+
+    async def length(self, room: RoomId) -> int:
+        """How many entries the room's stream holds; 0 when there is none."""
+        ...
+
+    async def rooms(self) -> list[RoomId]:
+        """The rooms that have a stream, for operators; not atomic."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises Unavailable unless the journal answers."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is queued if that is possible at once, fail the rest with Unavailable, disconnect."""
+        ...
