@@ -34,7 +34,10 @@ class Segment(NamedTuple):
 
 
 class RoomInfo(NamedTuple):
-    """What a listing says about a stored room. `size` counts the bytes of its segments' states."""
+    """What a listing says about a stored room. `size` counts the bytes of its segments' states.
+
+    A room set aside before it was ever stored has no segments and ends at `Position(0, 0, 0)`.
+    """
 
     room: RoomId
     size: int
