@@ -81,7 +81,7 @@ class MemoryJournal:
     async def retire(self, room: RoomId, upto: Position) -> bool:
         self._check()
         stream = self._streams.get(room)
-        if stream is not None and (stream.epoch != upto.epoch or stream.last > upto):
+        if stream is not None and (stream.epoch != upto.epoch or stream.between(upto, None)):
             return False
         self._streams.pop(room, None)
         return True
