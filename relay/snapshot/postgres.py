@@ -1,0 +1,312 @@
+"""The snapshot store in PostgreSQL (13 or later): the tables of `migrations/`, one pool of connections."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+
+from relay.errors import Quarantined, StartError, Unavailable
+from relay.journal import Entry
+from relay.snapshot import RoomInfo, Segment
+from relay.snapshot.archive import Block, pack, unpack
+from relay.snapshot.chain import check, place
+from relay.snapshot.migrate import migrate, migrations
+from relay.types import Position, RoomId
+
+__all__ = ["PostgresSnapshotStore"]
+
+T = TypeVar("T")
+_OLDEST = (13, 0)
+_IN_THREAD = 64 * 1024
+"""Bytes of updates from which packing them (a millisecond by then) leaves the event loop; zlib releases the GIL."""
+
+_CUT = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+"""The connection broke: the outcome is unknown, and another connection may well work."""
+_AWAY = (
+    *_CUT,
+    TimeoutError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, statement timeout
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full, out of memory
+    asyncpg.TransactionRollbackError,  # deadlock
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, after a fail-over
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+# Held to the end of the transaction: writers of one room take turns, and each statement after it sees what the
+# writers before have done. (A collision of two rooms' hashes only makes them wait for each other.)
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
+
+# One statement, so one consistent view. Nothing of a quarantined chain is fetched.
+_LOAD = """
+SELECT r.quarantined, r.upto_epoch AS end_epoch, r.upto_ms AS end_ms, r.upto_seq AS end_seq,
+       s.link, s.after_epoch, s.after_ms, s.after_seq, s.upto_epoch, s.upto_ms, s.upto_seq, s.state, s.clocks
+FROM relay.room r LEFT JOIN relay.segment s ON s.room = r.room AND r.quarantined IS NULL
+WHERE r.room = $1 ORDER BY s.link
+"""
+_CHAIN = """
+SELECT upto_epoch, upto_ms, upto_seq, octet_length(state) AS size FROM relay.segment WHERE room = $1 ORDER BY link
+"""
+_STORE = """
+WITH replaced AS (
+    DELETE FROM relay.segment WHERE room = $1 AND link > $2
+), stored AS (
+    INSERT INTO relay.segment
+    (room, link, after_epoch, after_ms, after_seq, upto_epoch, upto_ms, upto_seq, state, clocks)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    ON CONFLICT (room, link) DO UPDATE SET
+        after_epoch = EXCLUDED.after_epoch, after_ms = EXCLUDED.after_ms, after_seq = EXCLUDED.after_seq,
+        upto_epoch = EXCLUDED.upto_epoch, upto_ms = EXCLUDED.upto_ms, upto_seq = EXCLUDED.upto_seq,
+        state = EXCLUDED.state, clocks = EXCLUDED.clocks
+)
+INSERT INTO relay.room (room, segments, upto_epoch, upto_ms, upto_seq, size) VALUES ($1, $2 + 1, $6, $7, $8, $11)
+ON CONFLICT (room) DO UPDATE SET
+    segments = EXCLUDED.segments, upto_epoch = EXCLUDED.upto_epoch, upto_ms = EXCLUDED.upto_ms,
+    upto_seq = EXCLUDED.upto_seq, size = EXCLUDED.size, written = EXCLUDED.written
+"""
+_OVERLAP = """
+WHERE room = $1
+  AND (last_epoch, last_ms, last_seq) >= ($2, $3, $4) AND (first_epoch, first_ms, first_seq) <= ($5, $6, $7)
+"""
+_OVERLAPPING = "SELECT block FROM relay.archive" + _OVERLAP  # noqa: S608
+_DROP_OVERLAPPING = "DELETE FROM relay.archive" + _OVERLAP  # noqa: S608
+_ARCHIVE = "INSERT INTO relay.archive VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+# A block holds at least one entry, so `limit` blocks are enough to look at; only those that are needed are fetched,
+# and of blocks that hold big entries no more than a page's bytes.
+_HISTORY = f"""
+SELECT block FROM (
+    SELECT last_epoch, last_ms, last_seq, block,
+           sum(entries) OVER earlier - entries AS entries_before,
+           sum(octet_length(block)) OVER earlier - octet_length(block) AS bytes_before
+    FROM relay.archive WHERE room = $1 AND (last_epoch, last_ms, last_seq) > ($2, $3, $4)
+    WINDOW earlier AS (ORDER BY last_epoch, last_ms, last_seq)
+    ORDER BY last_epoch, last_ms, last_seq LIMIT $5
+) blocks WHERE entries_before < $5 AND bytes_before < {16 << 20} ORDER BY last_epoch, last_ms, last_seq
+"""  # noqa: S608
+_QUARANTINE = """
+INSERT INTO relay.room (room, quarantined) VALUES ($1, $2) ON CONFLICT (room) DO UPDATE SET quarantined = $2
+"""
+# A room that was set aside before it was stored has nothing else to be known by.
+_FORGET = "DELETE FROM relay.room WHERE room = $1 AND segments = 0 AND quarantined IS NOT NULL"
+_RELEASE = "UPDATE relay.room SET quarantined = NULL WHERE room = $1 AND quarantined IS NOT NULL"
+_COLUMNS = "room, size, segments, upto_epoch, upto_ms, upto_seq, written, quarantined"
+_INFO = f"SELECT {_COLUMNS} FROM relay.room WHERE room = $1"  # noqa: S608
+_LIST = f"SELECT {_COLUMNS} FROM relay.room WHERE room >= $1 AND room < $2 ORDER BY room LIMIT $3"  # noqa: S608
+_DELETE = """
+WITH chain AS (DELETE FROM relay.segment WHERE room = $1),
+     history AS (DELETE FROM relay.archive WHERE room = $1 RETURNING 1),
+     known AS (DELETE FROM relay.room WHERE room = $1 RETURNING 1)
+SELECT EXISTS (SELECT FROM known) OR EXISTS (SELECT FROM history)
+"""
+
+
+class PostgresSnapshotStore:
+    """`SnapshotStore` in PostgreSQL. A connection that breaks costs one retry; then the call raises Unavailable."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]", acquire_timeout: float) -> None:
+        self._pool = pool
+        self._acquire_timeout = acquire_timeout
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        min_size: int = 1,
+        max_size: int = 8,
+        statement_timeout: float = 30.0,
+        connect_timeout: float = 10.0,
+        application_name: str = "relay",
+    ) -> "PostgresSnapshotStore":
+        """Connect, migrate the schema and open the pool. Times are seconds.
+
+        `statement_timeout` is the server's limit for a statement; the client gives up a little later on its own.
+        Raises StartError when the operator has to change something, Unavailable when the server does not answer.
+        """
+        await _prepare(url, connect_timeout, application_name)
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=min_size,
+                max_size=max_size,
+                timeout=connect_timeout,
+                command_timeout=statement_timeout + 5,
+                reset=_keep,
+                server_settings={
+                    "application_name": application_name,
+                    "statement_timeout": str(round(statement_timeout * 1000)),
+                    "idle_in_transaction_session_timeout": str(round(statement_timeout * 1000)),
+                },
+            )
+        except _AWAY as error:
+            raise _unavailable(error) from error
+        return cls(pool, connect_timeout)
+
+    async def load(self, room: RoomId) -> list[Segment]:
+        rows = await self._run(lambda connection: connection.fetch(_LOAD, room))
+        if not rows:
+            return []
+        if (reason := rows[0]["quarantined"]) is not None:
+            raise Quarantined(reason)
+        chain = [
+            Segment(_position(row, "after"), Position(row["upto_epoch"], row["upto_ms"], row["upto_seq"]), *row[-2:])
+            for row in rows
+            if row["link"] is not None
+        ]
+        check(room, chain, _position(rows[0], "end"))
+        return chain
+
+    async def store(self, room: RoomId, segment: Segment) -> bool:
+        async def work(connection: asyncpg.Connection) -> bool:
+            async with connection.transaction():
+                await connection.execute(_LOCK, room)
+                chain = await connection.fetch(_CHAIN, room)
+                link = place([Position(*row[:3]) for row in chain], segment)
+                if link is None:
+                    return False
+                size = sum(row["size"] for row in chain[:link]) + len(segment.state)
+                after = segment.after or (None, None, None)
+                await connection.execute(_STORE, room, link, *after, *segment.upto, segment.state, segment.clocks, size)
+            return True
+
+        return await self._run(work)
+
+    async def archive(self, room: RoomId, entries: Sequence[Entry]) -> None:
+        wanted = {entry.position: entry for entry in entries}
+        if not wanted:
+            return
+        blocks = await _pack(wanted)
+
+        async def work(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(_LOCK, room)
+                span = (*min(wanted), *max(wanted))
+                rows = await connection.fetch(_OVERLAPPING, room, *span)
+                if not rows:
+                    await _insert(connection, room, blocks)
+                    return
+                # A crash between archiving and trimming: write the blocks it left again, with what they lack.
+                kept = {entry.position: entry for row in rows for entry in unpack(row["block"])}
+                if wanted.keys() <= kept.keys():
+                    return
+                await connection.execute(_DROP_OVERLAPPING, room, *span)
+                await _insert(connection, room, await _pack(wanted | kept))
+
+        await self._run(work)
+
+    async def history(self, room: RoomId, after: Position | None, limit: int = 1000) -> list[Entry]:
+        start = after or Position(-1, 0, 0)
+        rows = await self._run(lambda connection: connection.fetch(_HISTORY, room, *start, max(limit, 1)))
+        return await asyncio.to_thread(
+            lambda: [entry for row in rows for entry in unpack(row["block"]) if entry.position > start]
+        )
+
+    async def quarantine(self, room: RoomId, reason: str) -> None:
+        await self._run(lambda connection: connection.execute(_QUARANTINE, room, reason))
+
+    async def release(self, room: RoomId) -> bool:
+        async def work(connection: asyncpg.Connection) -> bool:
+            async with connection.transaction():
+                await connection.execute(_LOCK, room)
+                done = (await connection.execute(_FORGET, room), await connection.execute(_RELEASE, room))
+            return done != ("DELETE 0", "UPDATE 0")
+
+        return await self._run(work, repeatable=False)
+
+    async def info(self, room: RoomId) -> RoomInfo | None:
+        row = await self._run(lambda connection: connection.fetchrow(_INFO, room))
+        return _info(row) if row else None
+
+    async def list(self, prefix: str = "", after: RoomId | None = None, limit: int = 100) -> list[RoomInfo]:
+        # No name contains U+0001, so nothing lies between `after` and `after` U+0001; and none is as long as _beyond.
+        start = prefix if after is None else max(prefix, after + "\x01")
+        rows = await self._run(lambda connection: connection.fetch(_LIST, start, _beyond(prefix), limit))
+        return [_info(row) for row in rows]
+
+    async def delete(self, room: RoomId) -> bool:
+        async def work(connection: asyncpg.Connection) -> bool:
+            async with connection.transaction():
+                await connection.execute(_LOCK, room)
+                return bool(await connection.fetchval(_DELETE, room))
+
+        return await self._run(work, repeatable=False)
+
+    async def ping(self) -> None:
+        await self._run(lambda connection: connection.fetchval("SELECT 1"))
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def _run(self, work: Callable[[Any], Awaitable[T]], *, repeatable: bool = True) -> T:
+        """Do `work` on a connection; once more on another one if that broke and doing it twice does no harm."""
+        for last in (not repeatable, True):
+            try:
+                async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
+                    return await work(connection)
+            except _AWAY as error:
+                if isinstance(error, ValueError):  # asyncpg's word for an argument that does not fit its column
+                    raise
+                if last or not isinstance(error, _CUT) or isinstance(error, TimeoutError):
+                    raise _unavailable(error) from error
+        raise AssertionError("unreachable")
+
+
+async def _prepare(url: str, timeout: float, application_name: str) -> None:
+    try:
+        connection = await asyncpg.connect(url, timeout=timeout, server_settings={"application_name": application_name})
+        try:
+            version = connection.get_server_version()
+            if version < _OLDEST:
+                raise StartError(f"PostgreSQL {version.major} is too old: the relay needs {_OLDEST[0]} or later")
+            await migrate(connection, migrations())
+        finally:
+            await connection.close()
+    except asyncpg.InvalidCatalogNameError as error:
+        raise StartError(f"{error}: create it (createdb) or name another one in the database URL") from error
+    except (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InsufficientPrivilegeError,
+        asyncpg.ClientConfigurationError,
+    ) as error:
+        raise StartError(f"PostgreSQL refuses the database URL's user or its rights: {error}") from error
+    except ValueError as error:
+        raise StartError(f"the database URL is not a PostgreSQL one: {error}") from error
+    except _AWAY as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: BaseException) -> Unavailable:
+    return Unavailable(f"PostgreSQL: {str(error) or type(error).__name__}")
+
+
+async def _keep(_connection: Any) -> None:
+    """Instead of asyncpg's reset, a round trip for each call: nothing here changes a session."""
+
+
+async def _pack(entries: dict[Position, Entry]) -> list[Block]:
+    ordered = [entries[position] for position in sorted(entries)]
+    if sum(len(edit.update) for entry in ordered for edit in entry.edits) < _IN_THREAD:
+        return pack(ordered)
+    return await asyncio.to_thread(pack, ordered)
+
+
+async def _insert(connection: asyncpg.Connection, room: RoomId, blocks: Sequence[Block]) -> None:
+    for block in blocks:
+        await connection.execute(_ARCHIVE, room, *block.first, *block.last, block.entries, block.data)
+
+
+def _position(row: asyncpg.Record, name: str) -> Position | None:
+    epoch = row[f"{name}_epoch"]
+    return None if epoch is None else Position(epoch, row[f"{name}_ms"], row[f"{name}_seq"])
+
+
+def _info(row: asyncpg.Record) -> RoomInfo:
+    upto = _position(row, "upto") or Position(0, 0, 0)
+    return RoomInfo(RoomId(row["room"]), row["size"], row["segments"], upto, row["written"], row["quarantined"])
+
+
+def _beyond(prefix: str) -> str:
+    """A string that sorts, by code points, after every room name with this prefix and before any other greater one."""
+    return prefix + "\U0010ffff" * 129
