@@ -137,10 +137,10 @@ class RedisJournal:
             return list({room_of(key) async for key in self._client.scan_iter(PATTERN, count=1000, _type="stream")})
 
     async def ping(self) -> None:
-        async with self._errors():
-            await self._client.ping()
         if not self._wire.connected:
             raise Unavailable(f"the connection for appends to {self._address} is down")
+        async with self._errors():
+            await self._client.ping()
 
     async def close(self) -> None:
         await self._wire.close()
