@@ -1,0 +1,151 @@
+"""What a room holds of a document: which structs and which deletes, without the document."""
+
+from relay.errors import Malformed
+from relay.yjs.lib0 import read_uint, write_uint
+from relay.yjs.ranges import Ranges, decode_ranges, encode_ranges
+from relay.yjs.update import Layout
+from relay.yjs.vector import encode_vector
+
+__all__ = ["Known", "summary"]
+
+
+def summary(structs: dict[int, Ranges], deletes_at: int) -> bytes:
+    """The `clocks` of a segment: where the delete set begins in its state, and the ranges of its structs."""
+    return write_uint(deletes_at) + encode_ranges(structs)
+
+
+class Known:
+    """Per client the clock up to which every struct is there, the ranges beyond a gap, and the deleted ranges.
+
+    Delete sets of loaded segments stay encoded until a delete has to be compared with them.
+    """
+
+    __slots__ = ("_beyond", "_clocks", "_deletes", "_deletes_encoded", "_encoded", "_loaded")
+
+    def __init__(self) -> None:
+        self._clocks: dict[int, int] = {}
+        self._beyond: dict[int, Ranges] = {}
+        self._deletes: dict[int, Ranges] = {}
+        self._loaded: list[bytes] = []
+        self._encoded: bytes | None = None
+        self._deletes_encoded: bytes | None = b"\0"
+
+    def add(self, layout: Layout) -> bool:
+        """Record what `layout` holds; True if any of its structs or deletes was not there yet."""
+        fresh = False
+        clocks = self._clocks
+        for client, structs in layout.structs.items():
+            have = before = clocks.get(client, 0)
+            for clock, length, _, _ in structs:
+                if clock <= have:
+                    if clock + length > have:
+                        have = clock + length
+                else:
+                    beyond = self._beyond.get(client)
+                    if beyond is None:
+                        beyond = self._beyond[client] = Ranges()
+                    if beyond.add(clock, length):
+                        fresh = True
+            if have != before:
+                if client in self._beyond:
+                    fresh = self._advance(client, have) or fresh
+                else:
+                    clocks[client] = have
+                    self._encoded = None
+                    fresh = True
+        if layout.deletes and self._add_deletes(layout):
+            fresh = True
+        return fresh
+
+    def load(self, clocks: bytes, state: bytes) -> None:
+        """Take in a segment by its summary. Raises Malformed when they can't belong together."""
+        deletes_at, at = read_uint(clocks, 0)
+        structs, at = decode_ranges(clocks, at)
+        if at != len(clocks) or deletes_at >= len(state):
+            raise Malformed("summary does not fit its state")
+        for client, ranges in structs.items():
+            for start, length in ranges:
+                self._add_range(client, start, length)
+        deletes = state[deletes_at:]
+        if deletes != b"\0":
+            self._deletes_encoded = deletes if not self._loaded and not self._deletes else None
+            self._loaded.append(deletes)
+
+    def vector(self) -> dict[int, int]:
+        """Per client the clock up to which nothing is missing."""
+        return dict(self._clocks)
+
+    def encoded_vector(self) -> bytes:
+        """`vector`, encoded."""
+        if self._encoded is None:
+            self._encoded = encode_vector(self._clocks)
+        return self._encoded
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether structs are held that come after missing ones."""
+        return bool(self._beyond)
+
+    def deletes_encoded(self) -> bytes:
+        """The whole delete set as an update ends with it: `b"\\0" + deletes_encoded()` is an update of deletes."""
+        if self._deletes_encoded is None:
+            self._decode()
+            self._deletes_encoded = encode_ranges(self._deletes)
+        return self._deletes_encoded
+
+    def _advance(self, client: int, have: int) -> bool:
+        """Move `client` to clock `have` and through what it now touches beyond it; True if anything was missing."""
+        beyond = self._beyond[client]
+        before = self._clocks.get(client, 0)
+        fresh = not beyond.covers(before, have - before)
+        starts, ends = beyond.starts, beyond.ends
+        passed = 0
+        while passed < len(starts) and starts[passed] <= have:
+            have = max(have, ends[passed])
+            passed += 1
+        del starts[:passed]
+        del ends[:passed]
+        if not starts:
+            del self._beyond[client]
+        self._clocks[client] = have
+        self._encoded = None
+        return fresh
+
+    def _add_range(self, client: int, start: int, length: int) -> None:
+        have = self._clocks.get(client, 0)
+        if start > have:
+            self._beyond.setdefault(client, Ranges()).add(start, length)
+        elif start + length > have:
+            if client in self._beyond:
+                self._advance(client, start + length)
+            else:
+                self._clocks[client] = start + length
+                self._encoded = None
+
+    def _add_deletes(self, layout: Layout) -> bool:
+        # A reconnecting client repeats its whole delete set: the same bytes, since all write it in the same order.
+        if self._deletes_encoded == layout.update[layout.deletes_at :]:
+            return False
+        self._decode()
+        fresh = False
+        deletes = self._deletes
+        for client, ranges in layout.deletes.items():
+            known = deletes.get(client)
+            if known is None:
+                known = deletes[client] = Ranges()
+            for clock, length in ranges:
+                if known.add(clock, length):
+                    fresh = True
+        if fresh:
+            self._deletes_encoded = None
+        return fresh
+
+    def _decode(self) -> None:
+        for deletes in self._loaded:
+            decoded, _ = decode_ranges(deletes)
+            for client, ranges in decoded.items():
+                known = self._deletes.setdefault(client, ranges)
+                if known is not ranges:
+                    for start, length in ranges:
+                        known.add(start, length)
+        self._loaded.clear()
