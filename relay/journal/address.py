@@ -11,6 +11,7 @@ from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from relay.errors import StartError
 
@@ -36,7 +37,7 @@ class Address:
             if parts.scheme == "rediss":
                 tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
                 self._tls = SSLConnection(**tls).ssl_context.get()
-        except (ValueError, TypeError, KeyError, OSError):
+        except (ValueError, TypeError, KeyError, OSError, RedisError):
             # the parser's own message may quote a part of the password
             raise StartError(
                 "the Redis URL is not valid: write redis://host:6379/0, rediss://… for TLS, or unix:///path/to/socket"

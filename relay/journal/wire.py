@@ -67,6 +67,9 @@ class _Connection(asyncio.Protocol):
     def ask(self, *command: str | bytes) -> "asyncio.Future[Reply]":
         """One command outside of any group."""
         answer: asyncio.Future[Reply] = self._loop.create_future()
+        if self.closed.done():
+            answer.set_result(Unavailable(self._why))
+            return answer
         data = pack(*command)
         self.write(data, [(lambda reply: None if answer.done() else answer.set_result(reply), len(data))])
         return answer
