@@ -21,7 +21,8 @@ _OLDEST = (13, 0)
 _IN_THREAD = 64 * 1024
 """Bytes of updates from which packing them (a millisecond by then) leaves the event loop; zlib releases the GIL."""
 
-_CUT = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+# The last is asyncpg finding the server's farewell where it wanted to send the next statement.
+_CUT = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """The connection broke: the outcome is unknown, and another connection may well work."""
 _AWAY = (
     *_CUT,
@@ -105,9 +106,10 @@ SELECT EXISTS (SELECT FROM known) OR EXISTS (SELECT FROM history)
 class PostgresSnapshotStore:
     """`SnapshotStore` in PostgreSQL. A connection that breaks costs one retry; then the call raises Unavailable."""
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", acquire_timeout: float) -> None:
+    def __init__(self, pool: "asyncpg.Pool[Any]", acquire_timeout: float, close_timeout: float) -> None:
         self._pool = pool
         self._acquire_timeout = acquire_timeout
+        self._close_timeout = close_timeout
 
     @classmethod
     async def connect(
@@ -142,7 +144,7 @@ class PostgresSnapshotStore:
             )
         except _AWAY as error:
             raise _unavailable(error) from error
-        return cls(pool, connect_timeout)
+        return cls(pool, connect_timeout, statement_timeout + 5)
 
     async def load(self, room: RoomId) -> list[Segment]:
         rows = await self._run(lambda connection: connection.fetch(_LOAD, room))
@@ -237,17 +239,24 @@ class PostgresSnapshotStore:
         await self._run(lambda connection: connection.fetchval("SELECT 1"))
 
     async def close(self) -> None:
-        await self._pool.close()
+        try:
+            async with asyncio.timeout(self._close_timeout):
+                await self._pool.close()
+        except (TimeoutError, *_CUT):  # the server is gone: what still hung on it has failed
+            self._pool.terminate()
 
     async def _run(self, work: Callable[[Any], Awaitable[T]], *, repeatable: bool = True) -> T:
         """Do `work` on a connection; once more on another one if that broke and doing it twice does no harm."""
         for last in (not repeatable, True):
             try:
                 async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
-                    return await work(connection)
+                    try:
+                        return await work(connection)
+                    except _CUT as error:
+                        if not isinstance(error, TimeoutError):
+                            connection.terminate()  # it may not know yet that it is of no more use
+                        raise
             except _AWAY as error:
-                if isinstance(error, ValueError):  # asyncpg's word for an argument that does not fit its column
-                    raise
                 if last or not isinstance(error, _CUT) or isinstance(error, TimeoutError):
                     raise _unavailable(error) from error
         raise AssertionError("unreachable")

@@ -1,0 +1,118 @@
+"""The schema's migrations, on a real server."""
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import asyncpg
+import pytest
+
+from relay.errors import StartError
+from relay.snapshot.migrate import Migration, migrate, migrations
+from relay.snapshot.postgres import PostgresSnapshotStore
+
+TWO = [
+    Migration(1, "first", "CREATE TABLE relay.a (n integer); INSERT INTO relay.a VALUES (1)"),
+    Migration(2, "second", "SELECT pg_sleep(0.1); ALTER TABLE relay.a ADD COLUMN b text"),
+]
+
+
+@pytest.fixture
+def url(postgres_server) -> str:  # type: ignore[no-untyped-def]
+    return postgres_server.create_database()
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    opened = await asyncpg.connect(url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def processes() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def test_migrations_are_numbered() -> None:
+    """The files are numbered from 1 without gaps, which is what `migrate` counts on."""
+    assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+async def test_migrate_fresh_then_again(connection: asyncpg.Connection) -> None:
+    """An empty database gets every migration, once."""
+    assert await migrate(connection, TWO) == 2
+    assert await migrate(connection, TWO) == 0
+    assert await connection.fetchval("SELECT count(*) FROM relay.a") == 1
+    rows = await connection.fetch("SELECT version, name, checksum FROM relay.migration ORDER BY version")
+    assert [tuple(row) for row in rows] == [(step.version, step.name, step.checksum) for step in TWO]
+
+
+async def test_migrate_only_what_is_lacking(connection: asyncpg.Connection) -> None:
+    """A database of an older version gets the later migrations only."""
+    assert await migrate(connection, TWO[:1]) == 1
+    assert await migrate(connection, TWO) == 1
+    assert await connection.fetch("SELECT n, b FROM relay.a") == [(1, None)]
+
+
+async def test_migrate_failing_leaves_no_trace(connection: asyncpg.Connection) -> None:
+    """A migration that fails is rolled back whole and tried again at the next start."""
+    broken = Migration(2, "second", "CREATE TABLE relay.half (); SELECT 1 / 0")
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(connection, [TWO[0], broken])
+    assert await connection.fetchval("SELECT to_regclass('relay.half')") is None
+    assert await migrate(connection, TWO) == 1
+
+
+async def test_migrate_outlasts_the_statement_timeout(connection: asyncpg.Connection) -> None:
+    """A migration may take longer than the statements of a running relay."""
+    await connection.execute("SET statement_timeout = 50")
+    assert await migrate(connection, TWO) == 2
+
+
+async def test_migrate_at_once(url: str) -> None:
+    """Connections that migrate at the same time apply each migration once between them."""
+    connections = [await asyncpg.connect(url) for _ in range(5)]
+    try:
+        assert sum(await asyncio.gather(*(migrate(connection, TWO) for connection in connections))) == 2
+        assert await connections[0].fetchval("SELECT count(*) FROM relay.a") == 1
+    finally:
+        await asyncio.gather(*(connection.close() for connection in connections))
+
+
+def _connect(url: str) -> bool:
+    async def work() -> None:
+        store = await PostgresSnapshotStore.connect(url)
+        await store.close()
+
+    asyncio.run(work())
+    return True
+
+
+async def test_processes_started_at_once(
+    url: str, connection: asyncpg.Connection, processes: ProcessPoolExecutor
+) -> None:
+    """Processes that start on an empty database at the same time all come up."""
+    assert all(processes.map(_connect, [url] * 3, timeout=60))
+    assert await connection.fetchval("SELECT count(*) FROM relay.migration") == len(migrations())
+
+
+async def test_newer_database_is_refused(url: str, connection: asyncpg.Connection) -> None:
+    """A relay older than the database says so instead of starting."""
+    await (await PostgresSnapshotStore.connect(url)).close()
+    await connection.execute("INSERT INTO relay.migration VALUES (9001, 'future', 'x')")
+    with pytest.raises(StartError, match=r"schema version 9001.*newer relay"):
+        await PostgresSnapshotStore.connect(url)
+
+
+async def test_changed_checksum_is_refused(url: str, connection: asyncpg.Connection) -> None:
+    """A migration whose text is not what was applied is refused by its name."""
+    await migrate(connection, TWO)
+    changed = [TWO[0]._replace(sql=TWO[0].sql + " "), TWO[1]]
+    with pytest.raises(StartError, match="0001_first"):
+        await migrate(connection, changed)
+    await connection.execute("DELETE FROM relay.migration WHERE version = 1")
+    with pytest.raises(StartError, match="0001_first"):
+        await migrate(connection, TWO)
