@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -16,6 +16,8 @@ from redis.exceptions import RedisError
 from relay.errors import StartError
 
 __all__ = ["Address"]
+
+_POOL = 16
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -54,16 +56,22 @@ class Address:
         return self._text
 
     def client(self, name: str, timeout: float) -> "Redis":
-        """A redis-py client. A pooled connection that the server closed meanwhile is replaced once; nothing else is
-        retried, so a call takes at most about `timeout` seconds."""
-        return Redis.from_url(
+        """A redis-py client of a few connections; calls beyond them wait their turn.
+
+        A pooled connection that the server closed meanwhile is replaced once, nothing else is retried: a call takes
+        at most about `timeout` seconds, and as long again for its turn.
+        """
+        pool = BlockingConnectionPool.from_url(
             self._url,
+            max_connections=_POOL,
+            timeout=timeout,
             client_name=name,
             protocol=2,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
+        return Redis.from_pool(pool)
 
     async def connect(self, factory: Callable[[], P]) -> P:
         """A connection of our own, before `greeting`. Raises OSError."""

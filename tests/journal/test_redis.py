@@ -206,6 +206,45 @@ async def test_two_nodes_share_a_stream(valkey: Any, make: Make) -> None:
     await one.delete(room)
 
 
+async def test_many_rooms_open_at_once(valkey: Any, make: Make) -> None:
+    """A storm of opens waits for its turn on few connections; none fails."""
+    journal = make(valkey.url)
+    await journal.start()
+    rooms = [RoomId(f"storm {n}") for n in range(300)]
+    opened = await asyncio.gather(*(journal.open(room, None) for room in rooms))
+    assert len(opened) == 300
+    client = Redis.from_url(valkey.url)
+    assert (await client.info("clients"))["connected_clients"] < 50
+    await client.aclose()
+    await asyncio.gather(*(journal.delete(room) for room in rooms))
+
+
+async def test_an_empty_stream_survives_a_rewritten_file(own_valkey: Any, make: Make) -> None:
+    """A stream trimmed to nothing keeps its epoch and its last id over a compacted append-only file and a kill."""
+    journal = make(own_valkey.url)
+    await journal.start()
+    empty, trimmed = RoomId("empty"), RoomId("trimmed")
+    epochs = [(await journal.open(room, None)).epoch for room in (empty, trimmed)]
+    position = await append(journal, epochs[1], b"1", trimmed)
+    await journal.trim(trimmed, position)
+    client = Redis.from_url(own_valkey.url)
+    for preamble in ("yes", "no"):
+        await client.config_set("aof-use-rdb-preamble", preamble)
+        await client.bgrewriteaof()
+        while (await client.info("persistence"))["aof_rewrite_in_progress"]:
+            await asyncio.sleep(0.01)
+        own_valkey.kill()
+        own_valkey.start()
+        await asyncio.sleep(0.1)
+        await up(journal)
+        assert (await journal.open(trimmed, position)).epoch == epochs[1]
+        await append(journal, epochs[0], b"2", empty)
+        held, position = position, await append(journal, epochs[1], b"2", trimmed)
+        assert position > held
+        await journal.trim(trimmed, position)
+    await client.aclose()
+
+
 async def test_a_large_tail_is_read_in_chunks(valkey: Any, make: Make) -> None:
     """More entries than a chunk holds come whole, in order, by open and by a limited read."""
     journal = make(valkey.url)

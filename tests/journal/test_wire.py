@@ -1,13 +1,20 @@
 """The thin connection against a scripted server: grouping, matching, and every way of breaking."""
 
 import asyncio
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import hiredis
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from relay.errors import Unavailable
 from relay.journal.address import Address
@@ -282,6 +289,34 @@ async def test_a_full_server_is_no_reason_to_stay_away(script: Script, make: Cal
     wire = make()
     await wire.start()
     assert wire.connected
+
+
+async def test_tls_checks_the_certificate(tmp_path: Path) -> None:
+    """`rediss://` encrypts, trusts the authority that the URL names and refuses a server it does not know."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    authority, secret = tmp_path / "ca.pem", tmp_path / "key.pem"
+    authority.write_bytes(certificate.public_bytes(Encoding.PEM))
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority, secret)
+    script = Script("")
+    script.server = await asyncio.start_server(script.serve, "127.0.0.1", 0, ssl=context)
+    url = f"rediss://localhost:{script.server.sockets[0].getsockname()[1]}"
+    options: dict[str, Any] = {"window": 0.01, "timeout": 5, "max_queued_bytes": 10_000, "on_state": lambda up: None}
+    wire = Wire(Address(f"{url}?ssl_ca_certs={authority}"), "me", **options)
+    await wire.start()
+    assert await submit(wire, b"1") == b"1"
+    await wire.close()
+    with pytest.raises(Unavailable, match="certificate"):
+        await Wire(Address(url), "me", **options).start()
+    await script.stop()
 
 
 async def test_close_fails_what_the_server_does_not_answer(script: Script, make: Callable[..., Wire]) -> None:
