@@ -1,8 +1,7 @@
 """A thin connection to Redis that writes commands in groups and matches replies in order.
 
-redis-py costs 129 µs of this process's CPU per XADD awaited one at a time and 34 in pipelines of 20. Packing and parsing
-with hiredis on a protocol of our own, one write per group, costs a tenth of that: most of an append's price is waking up
-and writing, which a group pays once.
+CPU of this process per XADD of a small update, one at a time and in groups of 20: redis-py 129 and 34 µs; hiredis on a
+protocol of our own, one write per group, 54 and 5. Most of the price is waking up and writing: a group pays it once.
 """
 
 import asyncio
