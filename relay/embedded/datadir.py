@@ -31,6 +31,9 @@ __all__ = ["DataDirectory", "holder"]
 MAX_LOG = 8 << 20
 """Bytes of a log before it is set aside as `.1`, whose predecessor goes."""
 
+LOCK_GRACE = 1.0
+"""Seconds that a lock may stay held before we believe that its owner is alive and well."""
+
 SOCKET_PATH_LIMIT = 103
 """Bytes of a socket's address: 107 on Linux, 103 on macOS."""
 
@@ -71,13 +74,14 @@ class DataDirectory:
         return self
 
     async def _take_locks(self, patience: float) -> None:
-        deadline = time.monotonic() + patience
+        begin = time.monotonic()
         with _explained(self.path):
             self._lock = self._open(self.path / "lock")
             self.servers_lock = self._open(self.path / "servers.lock")
         while not _locked(self._lock):
+            # A relay that was just killed may hold its lock a moment longer.
             pid = holder(self.path)
-            if pid or time.monotonic() > deadline:
+            if time.monotonic() - begin > (LOCK_GRACE if pid else patience):
                 raise StartError(
                     f"{self.path} is in use by another relay{f' (pid {pid})' if pid else ''}."
                     " Stop that one, or name another directory with --data."
@@ -86,7 +90,7 @@ class DataDirectory:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
         while not _locked(self.servers_lock):
-            if time.monotonic() > deadline:
+            if time.monotonic() - begin > patience:
                 raise StartError(
                     f"servers of an earlier relay still run on {self.path} after {patience:.0f} s."
                     f" Stop them (`fuser {self.path}/servers.lock` names them), then start again."
