@@ -1,7 +1,7 @@
 """What can go wrong, by who has to act.
 
     RelayError
-    ├── Malformed          a client's bytes are not what the protocol says: its connection is closed, nobody else notices
+    ├── Malformed          a client's bytes break the protocol: its connection is closed, nobody else notices
     ├── Deny               a deliberate no: carries a reason for the client
     ├── Unavailable        a service we need is away: try again later
     │   └── StreamLost     the room's journal stream is not the one we opened: reopen it and append again

@@ -116,11 +116,15 @@ class Settings:
         100, "limits", COUNT, "Documents one Hocuspocus socket may open (4205).", low=1
     )
     rate_messages: int = _setting(
-        500, "limits", COUNT, "Messages a connection may send per second, on average (4529).", low=1
+        5000,
+        "limits",
+        COUNT,
+        "Messages a connection may send per second, on average; a faster one is read more slowly.",
+        low=1,
     )
-    burst_messages: int = _setting(2500, "limits", COUNT, "Messages it may be ahead of that.", low=1)
+    burst_messages: int = _setting(20_000, "limits", COUNT, "Messages it may be ahead of that.", low=1)
     rate_bytes: int = _setting(
-        8 << 20, "limits", SIZE, "Bytes a connection may send per second, on average (4529).", low=1024
+        8 << 20, "limits", SIZE, "Bytes a connection may send per second, on average; likewise.", low=1024
     )
     burst_bytes: int = _setting(
         128 << 20, "limits", SIZE, "Bytes it may be ahead of that; no less than `max_message`.", low=1024

@@ -12,15 +12,21 @@ log = logging.getLogger("relay.tasks")
 running: set[asyncio.Task[Any]] = set()
 
 
-def spawn(name: str, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-    """Start `work` as a task. The loop itself keeps only weak references, so we hold it until it ends."""
+def spawn(
+    name: str, work: Coroutine[Any, Any, T], *, expected: tuple[type[BaseException], ...] = ()
+) -> "asyncio.Task[T]":
+    """Start `work` as a task. The loop itself keeps only weak references, so we hold it until it ends.
+
+    expected: failures that whoever awaits the task deals with; any other is logged here.
+    """
     task = asyncio.get_running_loop().create_task(work, name=name)
     running.add(task)
-    task.add_done_callback(_ended)
+    task.add_done_callback(lambda task: _ended(task, expected))
     return task
 
 
-def _ended(task: "asyncio.Task[Any]") -> None:
+def _ended(task: "asyncio.Task[Any]", expected: tuple[type[BaseException], ...]) -> None:
     running.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("task failed", extra={"task": task.get_name()}, exc_info=error)
+    if task.cancelled() or (error := task.exception()) is None or isinstance(error, expected):
+        return
+    log.error("task failed", extra={"task": task.get_name()}, exc_info=error)

@@ -26,7 +26,7 @@ from pathlib import Path
 from relay.embedded.process import Account
 from relay.errors import StartError
 
-__all__ = ["DataDirectory", "holder"]
+__all__ = ["DataDirectory", "account_for", "holder"]
 
 MAX_LOG = 8 << 20
 """Bytes of a log before it is set aside as `.1`, whose predecessor goes."""
@@ -64,7 +64,7 @@ class DataDirectory:
             if not self.path.is_dir():
                 self.path.mkdir(0o711 if os.geteuid() == 0 else 0o700, parents=True)
             self.path = self.path.resolve()
-            self.account = _account(self.path)
+            self.account = account_for(self.path)
         try:
             await self._take_locks(patience)
             self._check_room()
@@ -196,8 +196,11 @@ def holder(path: Path) -> int | None:
     return pid
 
 
-def _account(path: Path) -> Account | None:
-    """Under root: the owner of what is there, else `nobody`."""
+def account_for(path: Path) -> Account | None:
+    """Whom servers on this directory run as: us, or under root the owner of what is there, else `nobody`.
+
+    Raises StartError if there is no such account.
+    """
     if os.geteuid() != 0:
         return None
     for existing in (path / "postgres", path / "valkey", path):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from relay.yjs.item import cut
 from relay.yjs.lib0 import write_client, write_uint
-from relay.yjs.merge import write_deletes
+from relay.yjs.merge import merge
 from relay.yjs.update import Layout, parse
 
 __all__ = ["diff"]
@@ -17,6 +17,8 @@ def diff(update: bytes, vector: Mapping[int, int]) -> bytes:
     Raises Malformed.
     """
     layout = parse(update)
+    if not layout.plain:
+        layout = parse(merge((layout,)))
     out: list[bytes] = []
     sections = 0
     for client in sorted(layout.structs, reverse=True):
@@ -25,8 +27,7 @@ def diff(update: bytes, vector: Mapping[int, int]) -> bytes:
             sections += 1
             out += (write_uint(count), write_client(client), write_uint(first))
             out += section
-    deletes = layout.update[layout.deletes_at :] if layout.plain else write_deletes((layout,))
-    return write_uint(sections) + b"".join(out) + deletes
+    return write_uint(sections) + b"".join(out) + layout.update[layout.deletes_at :]
 
 
 def _section(layout: Layout, client: int, have: int) -> tuple[list[bytes], int, int]:

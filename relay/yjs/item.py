@@ -9,10 +9,12 @@ from relay.yjs.lib0 import read_uint, skip_any, write_bytes, write_client, write
 __all__ = [
     "ANY",
     "DELETED",
+    "FLAGS",
     "GC",
     "JSON",
     "KEYED",
     "ORIGIN",
+    "REF",
     "RIGHT",
     "SKIP",
     "STRING",
@@ -29,6 +31,7 @@ GC, DELETED, JSON, STRING, TYPE, ANY, SKIP = 0, 1, 2, 4, 7, 8, 10
 """Low five bits of the info byte. The others (binary, embed, format, subdocument) are of length 1 and never cut."""
 
 ORIGIN, RIGHT, KEYED = 0x80, 0x40, 0x20
+REF, FLAGS = 0x1F, 0xE0
 
 
 class Head(NamedTuple):
@@ -81,7 +84,7 @@ def cut(data: bytes, start: int, end: int, client: int, clock: int, offset: int,
     if info in (GC, SKIP):
         return bytes((info,)) + write_uint(length)
     head = read_head(data, start)
-    (content,) = split_content(info & 31, data, head.content_at, end, (offset, offset + length))
+    (content,) = split_content(info & REF, data, head.content_at, end, (offset, offset + length))
     if not offset:
         return data[start : head.content_at] + content
     return head_within(data, head, client, clock + offset) + content

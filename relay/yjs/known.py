@@ -57,6 +57,23 @@ class Known:
             fresh = True
         return fresh
 
+    def holds(self, layout: Layout) -> bool:
+        """Whether `add` would find nothing new; records nothing."""
+        for client, structs in layout.structs.items():
+            have = self._clocks.get(client, 0)
+            beyond = self._beyond.get(client)
+            for clock, length, _, _ in structs:
+                start = max(clock, have)
+                if clock + length > have and (beyond is None or not beyond.covers(start, clock + length - start)):
+                    return False
+        if layout.deletes:
+            self._decode()
+            for client, ranges in layout.deletes.items():
+                known = self._deletes.get(client)
+                if known is None or not all(known.covers(clock, length) for clock, length in ranges):
+                    return False
+        return True
+
     def load(self, clocks: bytes, state: bytes) -> None:
         """Take in a segment by its summary. Raises Malformed when they can't belong together."""
         deletes_at, at = read_uint(clocks, 0)

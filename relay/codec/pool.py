@@ -1,0 +1,113 @@
+"""The pool of codec processes: started when first needed, one job at a time each, replaced when one dies."""
+
+import asyncio
+import logging
+import pickle
+import sys
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from relay.codec.worker import LENGTH, pack
+from relay.errors import CodecDied
+
+if TYPE_CHECKING:
+    from relay.metrics import Counters
+
+__all__ = ["CodecPool"]
+
+log = logging.getLogger("relay.codec")
+
+
+class CodecPool:
+    """Runs jobs in up to `processes` processes; more jobs wait their turn.
+
+    deadline: seconds after which a job's process is killed. Every job raises CodecDied when its process dies, and
+    Malformed when the bytes are not what they should be.
+    """
+
+    def __init__(self, processes: int, counters: "Counters", deadline: float = 120.0) -> None:
+        self._slots = asyncio.Semaphore(processes)
+        self._idle: list[asyncio.subprocess.Process] = []
+        self._all: set[asyncio.subprocess.Process] = set()
+        self._counters = counters
+        self._deadline = deadline
+        self._closed = False
+
+    async def summarise(self, update: bytes) -> tuple[bytes, bytes]:
+        """Validate a large update: as every client can read it (nearly always as it is), and its `clocks`."""
+        rewritten, clocks = await self._run("summarise", update)
+        return rewritten or update, clocks
+
+    async def compact(self, updates: Sequence[bytes]) -> tuple[bytes, bytes]:
+        """One update with the same content as all of them, and its `clocks`."""
+        state, clocks = await self._run("compact", list(updates))
+        return state, clocks
+
+    async def diff(self, update: bytes, vector: bytes) -> bytes:
+        """What a client with this encoded state vector lacks of `update`."""
+        result: bytes = await self._run("diff", update, vector)
+        return result
+
+    async def read(self, updates: Sequence[bytes], form: str) -> bytes:
+        """The document's content as `json` or `text`, encoded (see `relay.codec.content`)."""
+        result: bytes = await self._run("read", list(updates), form)
+        return result
+
+    async def _run(self, job: str, *arguments: object) -> Any:
+        self._counters.codec_queue += 1
+        started = perf_counter()
+        try:
+            async with self._slots:
+                if self._closed:
+                    raise CodecDied("the codec pool is closed")
+                process = self._idle.pop() if self._idle else await self._start()
+                try:
+                    done, result = await asyncio.wait_for(self._ask(process, pack((job, arguments))), self._deadline)
+                except BaseException as error:
+                    self._kill(process)
+                    if isinstance(error, TimeoutError | OSError | asyncio.IncompleteReadError):
+                        log.error("codec process died", extra={"job": job, "pid": process.pid})
+                        raise CodecDied(f"a codec process died on a {job} job") from None
+                    raise
+                self._idle.append(process)
+        finally:
+            self._counters.codec_queue -= 1
+            self._counters.codec_seconds[job].observe(perf_counter() - started)
+        if not done:
+            raise result
+        return result
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "relay.codec.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+        self._all.add(process)
+        return process
+
+    async def _ask(self, process: asyncio.subprocess.Process, message: bytes) -> tuple[bool, Any]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(message)
+        await process.stdin.drain()
+        (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+        answer: tuple[bool, Any] = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301  (our child)
+        return answer
+
+    def _kill(self, process: asyncio.subprocess.Process) -> None:
+        self._all.discard(process)
+        if process.returncode is None:
+            process.kill()
+
+    async def close(self) -> None:
+        """End all processes; jobs under way fail with CodecDied."""
+        self._closed = True
+        for process in list(self._all):
+            self._kill(process)
+            await process.wait()
+        self._idle.clear()

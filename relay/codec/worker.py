@@ -1,0 +1,85 @@
+"""A codec process: jobs come in on standard input, results go out on standard output, one at a time.
+
+A message is a 4-byte big-endian length and a pickle; the only peer is the process that started us. It ends when its
+input does, so it never outlives the relay.
+"""
+
+import pickle
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
+
+from relay.yjs.compact import compact
+from relay.yjs.diff import diff
+from relay.yjs.known import summary
+from relay.yjs.merge import merge
+from relay.yjs.ranges import Ranges
+from relay.yjs.update import parse
+from relay.yjs.vector import decode_vector
+
+__all__ = ["JOBS", "main", "pack"]
+
+LENGTH = struct.Struct("!Q")
+
+
+def _summarise(update: bytes) -> tuple[bytes | None, bytes]:
+    """Validate an update: rewritten if not every client could read it as it is, and which structs it holds."""
+    layout = parse(update)
+    rewritten = None
+    if not layout.plain:
+        rewritten = merge([layout])
+        layout = parse(rewritten)
+    structs = {
+        client: Ranges((clock, length) for clock, length, _, _ in found) for client, found in layout.structs.items()
+    }
+    return rewritten, summary(structs, layout.deletes_at)
+
+
+def _compact(updates: Sequence[bytes]) -> tuple[bytes, bytes]:
+    result = compact(updates)
+    return result.state, result.clocks
+
+
+def _diff(update: bytes, vector: bytes) -> bytes:
+    return diff(update, decode_vector(vector))
+
+
+def _read(updates: Sequence[bytes], form: str) -> bytes:
+    from relay.codec.content import read  # pycrdt is needed by this job alone
+
+    content: bytes = read(updates, form)
+    return content
+
+
+JOBS: dict[str, Callable[..., Any]] = {"summarise": _summarise, "compact": _compact, "diff": _diff, "read": _read}
+
+
+def pack(message: object) -> bytes:
+    """A message with its length before it."""
+    body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    return LENGTH.pack(len(body)) + body
+
+
+def serve(source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer jobs `(name, arguments)` with `(True, result)` or `(False, exception)` until the input ends."""
+    while head := source.read(LENGTH.size):
+        (length,) = LENGTH.unpack(head)
+        name, arguments = pickle.loads(source.read(length))  # noqa: S301  (from our parent alone)
+        try:
+            answer: tuple[bool, object] = (True, JOBS[name](*arguments))
+        except Exception as error:
+            answer = (False, error)
+        sink.write(pack(answer))
+        sink.flush()
+
+
+def main() -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the relay decides when we end
+    serve(sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

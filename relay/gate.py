@@ -1,0 +1,31 @@
+"""Who may come in when no plugin says otherwise: whoever holds a valid token, or anybody where none are required."""
+
+from relay import closing
+from relay.errors import Deny
+from relay.grants import ANYONE, Grant, Principal
+from relay.hooks import ConnectAsked, JoinAsked, Plugin
+from relay.tokens import Verifier
+
+__all__ = ["Gate"]
+
+
+class Gate(Plugin):
+    """Asked last. `verifier` is None on a server without authentication."""
+
+    name = "gate"
+
+    def __init__(self, verifier: Verifier | None) -> None:
+        self.verifier = verifier
+
+    async def ask_connect(self, ask: ConnectAsked) -> Principal | None:
+        if self.verifier is None:
+            return ANYONE
+        if not ask.token:
+            raise Deny("a token is required", closing.UNAUTHORIZED.code)
+        return await self.verifier.verify(ask.token)
+
+    async def ask_join(self, ask: JoinAsked) -> Grant | None:
+        grant = ask.principal.grant(ask.room)
+        if grant is None:
+            raise Deny("the token does not open this document", closing.FORBIDDEN.code)
+        return grant

@@ -1,0 +1,242 @@
+"""The composition root: construct, start, wait for a signal, stop. The only place that names an adapter."""
+
+import asyncio
+import logging
+import random
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import cast
+
+from relay import closing, embedded
+from relay.codec.pool import CodecPool
+from relay.dispatch import Dispatch
+from relay.errors import StartError, Unavailable
+from relay.gate import Gate
+from relay.journal.redis import RedisJournal
+from relay.metrics import Metrics, measure_lag
+from relay.room.registry import Registry
+from relay.room.room import Limits
+from relay.server.context import ConnectionLimits, Context
+from relay.server.front import Front, HttpHandler
+from relay.server.http import make_runner
+from relay.settings import Settings
+from relay.snapshot.postgres import PostgresSnapshotStore
+from relay.tasks import spawn
+from relay.tokens import Verifier
+from relay.types import NodeId
+
+__all__ = ["Node"]
+
+log = logging.getLogger("relay.node")
+READY_PATIENCE = 2.0
+
+
+class Node:
+    """One relay process. `start`, then `wait`, then `stop`; `stop` may be called at any time after `start` began."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
+        self.metrics = Metrics()
+        self.port = settings.port
+        self.database_url = settings.database_url or ""
+        self.redis_url = settings.redis_url or ""
+        self._stack = AsyncExitStack()
+        self._stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Everything up, in order of need; raises StartError with what to do about it."""
+        settings = self.settings
+        if not (settings.database_url and settings.redis_url):
+            own = await embedded.start(settings.data, postgres=not settings.database_url, valkey=not settings.redis_url)
+            self._stack.push_async_callback(own.stop)
+            self.database_url = settings.database_url or own.database_url
+            self.redis_url = settings.redis_url or own.redis_url
+        counters = self.metrics.counters
+        verifier = await self._verifier()
+        self.snapshots = await PostgresSnapshotStore.connect(self.database_url)
+        self._stack.push_async_callback(self.snapshots.close)
+        self.journal = RedisJournal(
+            self.redis_url,
+            self.id,
+            window=settings.journal_window,
+            timeout=settings.journal_timeout,
+            max_queued_bytes=settings.journal_buffer,
+            on_state=lambda up: self.registry.journal_state(up),
+        )
+        codec = CodecPool(settings.codec_processes, counters)
+        self._stack.push_async_callback(codec.close)
+        self.registry = Registry(
+            self.id,
+            self.journal,
+            self.snapshots,
+            codec,
+            counters,
+            _room_limits(settings),
+            max_rooms=settings.max_rooms,
+            inline_parse=settings.inline_parse,
+            idle_unload=settings.idle_unload,
+            snapshot_idle=settings.snapshot_idle,
+            presence_timeout=settings.presence_timeout,
+        )
+        try:
+            await self.journal.start()
+        except Unavailable as error:
+            raise StartError(f"{error}; is REDIS_URL right, and does it run?") from None
+        self._stack.push_async_callback(self.journal.close)
+        self.context = Context(
+            registry=self.registry,
+            dispatch=Dispatch([Gate(verifier)]),
+            counters=counters,
+            limits=_connection_limits(settings),
+            authenticated=settings.authenticated,
+            origins=settings.origins,
+        )
+        self._watch()
+        await self._listen()
+
+    async def _verifier(self) -> Verifier | None:
+        settings = self.settings
+        if not settings.authenticated:
+            return None
+        verifier = Verifier(
+            key=settings.jwt_key,
+            jwks_url=settings.jwks_url,
+            secret=settings.jwt_secret,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            leeway=settings.jwt_leeway,
+        )
+        await verifier.start()
+        self._stack.push_async_callback(verifier.close)
+        return verifier
+
+    def _watch(self) -> None:
+        self.metrics.watch("rooms", lambda: len(self.registry.rooms))
+        self.metrics.watch("snapshot_age_seconds", self.registry.oldest_unsaved)
+        self.registry.start()
+        for name, work in (
+            ("measure loop lag", measure_lag(self.metrics.counters.loop_lag_seconds)),
+            ("keep connections alive", self._keep_alive()),
+            ("tick sessions", self._tick()),
+        ):
+            task = spawn(name, work)
+            self._stack.callback(task.cancel)
+
+    async def _listen(self) -> None:
+        settings = self.settings
+        http = HttpHandler()
+        runner = await make_runner(
+            self.context, self.unready, self.metrics if settings.metrics else None, settings.page
+        )
+        self._stack.push_async_callback(runner.cleanup)
+        http.make = cast("Callable[[], asyncio.Protocol]", runner.server)
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                partial(Front, self.context, http), settings.host, settings.port, backlog=4096
+            )
+        except OSError as error:
+            raise StartError(
+                f"can't listen on {settings.host} port {settings.port}: {error.strerror}; "
+                "choose another with --port, or stop what listens there"
+            ) from None
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._stack.callback(self._server.close)
+
+    async def unready(self) -> str:
+        """Why this node can't serve a new room now; empty when it can."""
+        try:
+            async with asyncio.timeout(READY_PATIENCE):
+                await self.journal.ping()
+                await self.snapshots.ping()
+        except (Unavailable, TimeoutError) as error:
+            return f"{error or 'a service does not answer'}"
+        return ""
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.keepalive)
+            for connection in list(self.context.connections):
+                connection.check_alive()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.ping_interval)
+            for connection in list(self.context.connections):
+                connection.session.tick()
+
+    async def wait(self) -> None:
+        """Until SIGTERM or SIGINT; a second one ends the process at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        await self._stopping.wait()
+
+    def _signalled(self) -> None:
+        if self._stopping.is_set():
+            log.warning("second signal, exiting at once; edits that were acknowledged are in the journal")
+            sys.stderr.flush()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+        self._stopping.set()
+
+    async def stop(self) -> None:
+        """Let clients go with jitter, store what is not stored, stop what was started; bounded in time."""
+        if hasattr(self, "context"):
+            await self._drain()
+        await self._stack.aclose()
+
+    async def _drain(self) -> None:
+        context, timeout = self.context, self.settings.drain_timeout
+        context.draining = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        log.info("draining", extra={"connections": len(context.connections), "rooms": len(self.registry.rooms)})
+        # Spread over a moment, so that the clients do not all come back to the others at once.
+        spread = min(self.settings.reconnect_jitter, timeout / 2)
+        for connection in list(context.connections):
+            loop.call_later(random.uniform(0, spread), connection.close, closing.DRAINING)  # noqa: S311
+        while context.connections and loop.time() < deadline - timeout / 4:  # noqa: ASYNC110  (only here, only once)
+            await asyncio.sleep(0.02)
+        stored = await self.registry.close(max(1.0, deadline - loop.time()))
+        for connection in list(context.connections):
+            connection.transport.abort()
+        log.info("drained", extra={"stored": stored})
+
+
+def _room_limits(settings: Settings) -> Limits:
+    return Limits(
+        document=settings.max_document,
+        clients=settings.max_clients_per_room,
+        presence=settings.max_presence,
+        flush_max=settings.flush_max,
+        compress_from=settings.compress_from,
+        tail=settings.snapshot_bytes,
+    )
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        message=settings.max_message,
+        connections=settings.max_connections,
+        per_address=settings.max_connections_per_address,
+        documents=settings.max_documents_per_connection,
+        rate_messages=settings.rate_messages,
+        burst_messages=settings.burst_messages,
+        rate_bytes=settings.rate_bytes,
+        burst_bytes=settings.burst_bytes,
+        preauth_bytes=settings.preauth_bytes,
+        preauth_messages=settings.preauth_messages,
+        auth_timeout=settings.auth_timeout,
+        slow_reader=settings.slow_reader_bytes,
+        inline_parse=settings.inline_parse,
+        ping_interval=settings.ping_interval,
+        keepalive=settings.keepalive,
+        compression=settings.compression,
+    )

@@ -1,0 +1,51 @@
+"""The y-websocket protocol: varUint type, body; one message a WebSocket frame; the room is in the URL.
+
+Types: 0 sync, 1 awareness, 2 auth (server to client), 3 query awareness, 100 acknowledgement (ours: `?ack=1`).
+"""
+
+from relay.errors import Malformed
+from relay.protocol.messages import Message, Presence, QueryPresence, Update, read_sync, take_bytes
+from relay.yjs.lib0 import read_uint, write_bytes, write_uint
+
+__all__ = ["ACKNOWLEDGED", "SYNC", "decode", "denied", "presence", "step1", "step2", "update"]
+
+SYNC, AWARENESS, AUTH, QUERY_AWARENESS, ACK = 0, 1, 2, 3, 100
+ACKNOWLEDGED = bytes((ACK, 1))
+
+
+def decode(message: bytes) -> Message:
+    """One frame's payload. Raises Malformed; an unknown type is malformed too: no client of ours sends one."""
+    if len(message) > 3 and message[0] == SYNC and message[1] == 2 and message[2] == len(message) - 3 < 128:
+        return Update(message[3:], False)  # a keystroke
+    kind, at = read_uint(message, 0)
+    if kind == SYNC:
+        return read_sync(message, at)
+    if kind == AWARENESS:
+        states, end = take_bytes(message, at)
+        if end != len(message):
+            raise Malformed("bytes after an awareness message")
+        return Presence(states)
+    if kind == QUERY_AWARENESS:
+        return QueryPresence()
+    raise Malformed(f"message of unknown type {kind}")
+
+
+def step1(vector: bytes) -> bytes:
+    return b"\0\0" + write_bytes(vector)
+
+
+def step2(diff: bytes) -> bytes:
+    return b"\0\1" + write_bytes(diff)
+
+
+def update(edits: bytes) -> bytes:
+    return b"\0\2" + write_bytes(edits)
+
+
+def presence(states: bytes) -> bytes:
+    return b"\1" + write_bytes(states)
+
+
+def denied(reason: str) -> bytes:
+    """The auth message that tells a client why, before its connection is closed."""
+    return write_uint(AUTH) + b"\0" + write_bytes(reason.encode())

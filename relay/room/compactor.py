@@ -1,0 +1,149 @@
+"""Turning tails into snapshots: compact, archive, store, then trim; in that order, so that nothing is forgotten early.
+
+The tail becomes a segment of its own and is merged with the segments before it while those are no more than a few
+times as large: so a byte is rewritten a number of times logarithmic in the size of its document, and a day's typing in
+a long document costs the bytes of the day.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from time import perf_counter, time
+from typing import TYPE_CHECKING
+
+from relay.errors import CodecDied, Malformed, RelayError, Unavailable
+from relay.journal import Entry, Journal
+from relay.room.log import Stored
+from relay.room.room import Room
+from relay.snapshot import Segment, SnapshotStore
+from relay.tasks import spawn
+from relay.types import NodeId, Position
+
+if TYPE_CHECKING:
+    from relay.codec.pool import CodecPool
+    from relay.metrics import Counters
+
+__all__ = ["Compactor"]
+
+log = logging.getLogger("relay.compactor")
+RATIO = 2
+"""A segment is merged with what follows it when it is at most this many times as large."""
+SMALL = 1 << 20
+"""A room that comes to rest is made one segment when it is no larger than this."""
+RETRY = 5.0
+"""Seconds until a room is tried again after PostgreSQL or Redis was away."""
+
+
+class Compactor:
+    """Snapshots rooms, one at a time each, a few at once. `on_poison` is told of a room whose bytes broke a codec."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        journal: Journal,
+        snapshots: SnapshotStore,
+        codec: "CodecPool",
+        counters: "Counters",
+        on_poison: Callable[[Room, RelayError], None],
+        at_once: int = 4,
+    ) -> None:
+        self._node = node
+        self._journal = journal
+        self._snapshots = snapshots
+        self._codec = codec
+        self._counters = counters
+        self._on_poison = on_poison
+        self._slots = asyncio.Semaphore(at_once)
+        self._busy: dict[Room, asyncio.Task[bool]] = {}
+        self._not_before: dict[Room, float] = {}
+
+    def wake(self, room: Room) -> None:
+        """The room's tail has grown: snapshot it soon, unless that is under way or has just failed."""
+        if not self.busy(room):
+            self._start(room, rest=False)
+
+    def busy(self, room: Room) -> bool:
+        """Whether a snapshot of the room is being made, or one failed a moment ago."""
+        return room in self._busy or self._not_before.get(room, 0.0) > perf_counter()
+
+    def rest(self, room: Room) -> None:
+        """The room is quiet: snapshot what it has."""
+        self._start(room, rest=True)
+
+    async def snapshot(self, room: Room, *, rest: bool) -> bool:
+        """Snapshot all that the journal has of the room; True when the stored chain now holds all of that.
+
+        rest: the room is quiet, so that merging small segments is worth while.
+        """
+        while (task := self._busy.get(room)) is not None:
+            await asyncio.wait([task])
+        return await asyncio.shield(self._start(room, rest))
+
+    def forget(self, room: Room) -> None:
+        """The room left memory."""
+        self._not_before.pop(room, None)
+
+    def _start(self, room: Room, rest: bool) -> asyncio.Task[bool]:
+        task = self._busy[room] = spawn(f"compact {room.name}", self._run(room, rest))
+        task.add_done_callback(lambda _: self._busy.pop(room, None))
+        return task
+
+    async def _run(self, room: Room, rest: bool) -> bool:
+        async with self._slots:
+            started = perf_counter()
+            try:
+                done = await self._compact(room, rest)
+            except Unavailable as error:
+                self._counters.errors.add("snapshot")
+                self._not_before[room] = perf_counter() + RETRY
+                log.warning("snapshot failed, will try again", extra={"room": room.name, "error": str(error)})
+                return False
+            except (CodecDied, Malformed) as error:
+                self._counters.errors.add("poison")
+                self._not_before[room] = float("inf")
+                self._on_poison(room, error)
+                return False
+            self._not_before.pop(room, None)
+            self._counters.snapshot_seconds.observe(perf_counter() - started)
+            return done
+
+    async def _compact(self, room: Room, rest: bool) -> bool:
+        flushes = room.log.journalled()
+        stored = list(room.log.segments)
+        if not flushes and not (rest and len(stored) > 1 and _size(stored) <= SMALL):
+            return True
+        upto = _position(flushes[-1].position) if flushes else stored[-1].segment.upto
+        kept = len(stored)
+        state, clocks = await self._codec.compact([payload for flush in flushes for payload in flush.payloads])
+        while kept:
+            before = stored[kept - 1].segment
+            if len(before.state) > RATIO * len(state) and not (rest and _size(stored[:kept]) <= SMALL):
+                break
+            state, clocks = await self._codec.compact([before.state, state])
+            kept -= 1
+        after = stored[kept - 1].segment.upto if kept else None
+        segment = Segment(after, upto, state, clocks)
+        if flushes:
+            entries = [Entry(_position(f.position), self._node, tuple(f.edits)) for f in flushes]
+            await self._snapshots.archive(room.name, entries)
+        if not await self._snapshots.store(room.name, segment):
+            log.warning("another node stored more of this room", extra={"room": room.name, "upto": str(upto)})
+            return False
+        self._counters.snapshot_bytes += len(state)
+        if room.closed:
+            return True
+        if flushes and flushes[-1].position != upto:
+            return True  # the journal was lost meanwhile, and these flushes are being appended again
+        room.log.replace(kept, segment, len(flushes))
+        room.stored_at = time()
+        await self._journal.trim(room.name, upto)
+        return True
+
+
+def _position(position: Position | None) -> Position:
+    assert position is not None
+    return position
+
+
+def _size(stored: list[Stored]) -> int:
+    return sum(len(link.segment.state) for link in stored)

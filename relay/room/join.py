@@ -1,0 +1,133 @@
+"""Bringing a client up to date: its Step1 is answered with the segments and the tail that it lacks.
+
+Nothing is decoded or re-encoded for a joiner with an empty document: it gets the stored bytes, the same for everybody.
+The last message is the Step2, so that "synced" comes when all of it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from relay.protocol import ywebsocket as message
+from relay.protocol.frames import header
+from relay.room.gather import gather
+from relay.yjs.diff import diff
+from relay.yjs.lib0 import read_uint, write_uint
+from relay.yjs.ranges import decode_ranges
+from relay.yjs.vector import decode_vector
+
+if TYPE_CHECKING:
+    from relay.codec.pool import CodecPool
+    from relay.room.log import Stored
+    from relay.room.member import Member
+    from relay.room.room import Room
+
+__all__ = ["answer", "needs_codec"]
+
+INLINE_DIFF = 16384
+"""Bytes of a segment that is compared on the loop; a larger one goes to a codec process."""
+COPIED = 65536
+"""Smaller states are copied behind their header; larger ones are written as they are, shared by all joiners."""
+EMPTY_UPDATE = b"\0\0"
+
+
+class Has(Enum):
+    """How much of a segment a client has."""
+
+    NONE = 0
+    SOME = 1
+    ALL = 2
+
+
+def has(stored: Stored, vector: Mapping[int, int]) -> Has:
+    """Compare a segment's clock ranges with a client's state vector."""
+    if not vector:
+        return Has.NONE
+    clocks = stored.segment.clocks
+    structs, _ = decode_ranges(clocks, read_uint(clocks, 0)[1])
+    every, none = True, True
+    for client, ranges in structs.items():
+        clock = vector.get(client, 0)
+        every = every and ranges.ends[-1] <= clock
+        none = none and ranges.starts[0] >= clock
+        if not every and not none:
+            return Has.SOME
+    return Has.ALL if every else Has.NONE
+
+
+def needs_codec(room: Room, vector: bytes) -> bool:
+    """Whether `answer` has to wait for a codec process. Raises Malformed."""
+    clocks = decode_vector(vector)
+    large = [stored for stored in room.log.segments if len(stored.segment.state) > INLINE_DIFF]
+    return any(has(stored, clocks) is Has.SOME for stored in large)
+
+
+async def answer_after_diff(room: Room, member: Member, vector: bytes, codec: CodecPool) -> None:
+    """As `answer`, for a client that has parts of a large segment. Raises CodecDied."""
+    clocks = decode_vector(vector)
+    diffs: dict[int, bytes] = {}
+    for stored in list(room.log.segments):
+        state = stored.segment.state
+        if len(state) > INLINE_DIFF and has(stored, clocks) is Has.SOME:
+            diffs[id(state)] = await codec.diff(state, vector)
+    answer(room, member, vector, diffs)
+
+
+def answer(room: Room, member: Member, vector: bytes, diffs: Mapping[int, bytes] | None = None) -> None:
+    """Write `member` what its state vector says it lacks, then who is here. Raises Malformed.
+
+    `diffs` holds, by identity of the state, what a codec process found of large segments; a large segment that changed
+    meanwhile is sent whole, which costs bytes and nothing else.
+    """
+    if member.behind is not None:
+        member.asked = vector  # it reads too slowly to take it now
+        return
+    clocks = decode_vector(vector)
+    updates: list[bytes] = []
+    covered = False
+    for stored in room.log.segments:
+        state = stored.segment.state
+        part = has(stored, clocks)
+        if part is Has.ALL:
+            covered = True
+        elif part is Has.NONE:
+            updates.append(state)
+        elif len(state) <= INLINE_DIFF:
+            updates.append(diff(state, clocks))
+        else:
+            updates.append((diffs or {}).get(id(state), state))
+    updates += tail(room)
+    if covered:
+        updates.append(b"\0" + room.known.deletes_encoded())
+    last = updates.pop() if updates else EMPTY_UPDATE
+    write = member.socket.write
+    for update in updates:
+        send(member, b"\0\2", update)
+    send(member, b"\0\1", last)
+    if (states := room.presence.everyone()) is not None and member.group is not None:
+        write(member.group.frame(message.presence(states)))
+    room.counters.joins.add("full" if not clocks else "diff")
+
+
+def tail(room: Room) -> list[bytes]:
+    """The flushes since the segments, in few updates; kept until there is another flush."""
+    log = room.log
+    if not log.flushes:
+        return []
+    newest = log.flushes[-1].number
+    if log.tail_cache is None or log.tail_cache[0] != (newest, len(log.flushes)):
+        payloads = [payload for flush in log.flushes for payload in flush.payloads]
+        log.tail_cache = ((newest, len(log.flushes)), gather(payloads))
+    return list(log.tail_cache[1])
+
+
+def send(member: Member, kind: bytes, update: bytes) -> None:
+    """Write one sync message; a large update is not copied."""
+    if len(update) <= COPIED and member.group is not None:
+        member.socket.write(member.group.frame(kind + write_uint(len(update)) + update))
+        return
+    head = member.prefix + kind + write_uint(len(update))
+    member.socket.write(header(len(head) + len(update)) + head)
+    member.socket.write(update)

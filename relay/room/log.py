@@ -1,0 +1,110 @@
+"""What was typed: the stored segments, then every flush since, in journal order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from relay.snapshot import Segment
+
+if TYPE_CHECKING:
+    from relay.room.fanout import Group
+    from relay.room.member import Member
+    from relay.types import Edit, Position
+
+__all__ = ["Flush", "Log", "Stored"]
+
+
+class Flush:
+    """The edits of one tick. `payloads` are the updates members got; `position` is None until the journal has it.
+
+    writers: who made each edit; authors: members owed an acknowledgement, with how many; frames: what the others got,
+    for the authors' echo. All three are let go once paid.
+    """
+
+    __slots__ = ("authors", "edits", "frames", "number", "payloads", "position", "size", "told", "writers")
+
+    def __init__(
+        self,
+        number: int,
+        edits: list[Edit],
+        payloads: list[bytes],
+        writers: list[Member],
+        authors: dict[Member, int],
+    ) -> None:
+        self.number = number
+        self.edits = edits
+        self.payloads = payloads
+        self.writers = writers
+        self.authors = authors
+        self.frames: dict[Group, bytes] = {}
+        self.position: Position | None = None
+        self.size = sum([len(edit.update) for edit in edits])
+        self.told = False  # authors got the others' edits early, because the journal is away
+
+
+class Stored:
+    """A segment of the snapshot, and the number of the last flush in it (0: from before the room was loaded)."""
+
+    __slots__ = ("number", "segment")
+
+    def __init__(self, segment: Segment, number: int) -> None:
+        self.segment = segment
+        self.number = number
+
+
+class Log:
+    """Segments and flushes. Flush numbers count up from 1 in one loaded room; they order deliveries to members."""
+
+    __slots__ = ("flushes", "saved", "segments", "size", "tail_cache", "tail_size")
+
+    def __init__(self, segments: Sequence[Segment] = ()) -> None:
+        self.segments: list[Stored] = [Stored(segment, 0) for segment in segments]
+        self.flushes: deque[Flush] = deque()
+        self.tail_size = 0
+        self.saved = 0  # how many of the first flushes the journal has
+        self.size = sum(len(segment.state) for segment in segments)
+        self.tail_cache: tuple[tuple[int, int], list[bytes]] | None = None
+
+    def append(self, flush: Flush) -> None:
+        self.flushes.append(flush)
+        self.tail_size += flush.size
+        self.size += flush.size
+
+    def upto(self) -> Position | None:
+        """Where the stored segments end."""
+        return self.segments[-1].segment.upto if self.segments else None
+
+    def journalled(self) -> list[Flush]:
+        """The flushes that a snapshot may take in: those the journal has, up to the first that it has not."""
+        return list(islice(self.flushes, self.saved))
+
+    def unsaved(self) -> Iterator[Flush]:
+        """The flushes that the journal does not have (yet)."""
+        return islice(self.flushes, self.saved, None)
+
+    def saved_positions(self) -> set[Position]:
+        """Where the journal said it put the flushes that no segment holds."""
+        return {flush.position for flush in self.flushes if flush.position is not None}
+
+    def after(self, number: int) -> tuple[list[Segment], list[Flush]]:
+        """All that a member lacks who has the flushes up to `number`; a merged segment may repeat some of them."""
+        return (
+            [stored.segment for stored in self.segments if stored.number > number],
+            [flush for flush in self.flushes if flush.number > number],
+        )
+
+    def replace(self, kept: int, segment: Segment, taken: int) -> None:
+        """Put `segment` behind the first `kept` segments; it holds the later ones and the first `taken` flushes."""
+        number = self.segments[-1].number if self.segments else 0
+        for _ in range(taken):
+            flush = self.flushes.popleft()
+            self.tail_size -= flush.size
+            number = flush.number
+        self.saved -= taken
+        self.tail_cache = None
+        del self.segments[kept:]
+        self.segments.append(Stored(segment, number))
+        self.size = self.tail_size + sum(len(stored.segment.state) for stored in self.segments)

@@ -1,0 +1,275 @@
+"""The rooms of this process: loaded once, kept while somebody is there, stored and let go when nobody is."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from time import time
+from typing import TYPE_CHECKING
+
+from relay import closing
+from relay.errors import CodecDied, Deny, Malformed, Quarantined, RelayError, Unavailable
+from relay.journal import Journal, Opened
+from relay.room.compactor import Compactor
+from relay.room.load import replay
+from relay.room.member import Member
+from relay.room.room import Limits, Room
+from relay.snapshot import Segment, SnapshotStore
+from relay.tasks import spawn
+from relay.types import NodeId, Position, RoomId
+
+if TYPE_CHECKING:
+    from relay.codec.pool import CodecPool
+    from relay.metrics import Counters
+
+__all__ = ["Registry"]
+
+log = logging.getLogger("relay.rooms")
+SWEEP = 1.0
+"""Seconds between looks for rooms at rest, expired presence and rooms to unload."""
+RETRY = 0.25
+"""Seconds between tries to append again what the journal did not take."""
+
+
+class Registry:
+    """Opens, keeps and unloads rooms. All of it runs on one event loop."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        journal: Journal,
+        snapshots: SnapshotStore,
+        codec: "CodecPool",
+        counters: "Counters",
+        limits: Limits,
+        *,
+        max_rooms: int = 100_000,
+        inline_parse: int = 16384,
+        idle_unload: float = 30.0,
+        snapshot_idle: float = 10.0,
+        presence_timeout: float = 30.0,
+        loads_at_once: int = 32,
+    ) -> None:
+        self.rooms: dict[RoomId, Room] = {}
+        self.codec = codec
+        self.counters = counters
+        self.inline_parse = inline_parse
+        self.compactor = Compactor(node, journal, snapshots, codec, counters, self._poisoned)
+        self._journal = journal
+        self._snapshots = snapshots
+        self._limits = limits
+        self._max_rooms = max_rooms
+        self._idle_unload = idle_unload
+        self._snapshot_idle = snapshot_idle
+        self._presence_timeout = presence_timeout
+        self._loading: dict[RoomId, asyncio.Task[Room]] = {}
+        self._unloading: dict[RoomId, asyncio.Task[None]] = {}
+        self._loads = asyncio.Semaphore(loads_at_once)
+        self._empty: dict[Room, float] = {}
+        self._away: dict[Room, None] = {}
+        self._reappending: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Begin to look after rooms at rest."""
+        self._sweeper = spawn("sweep rooms", self._sweep())
+
+    # -- open and leave --
+
+    def loaded(self, name: RoomId) -> Room | None:
+        """The room if it is in memory."""
+        return self.rooms.get(name)
+
+    async def open(self, name: RoomId) -> Room:
+        """The room, loaded by whoever asks first. Raises Unavailable, Quarantined, and Deny when there are too many."""
+        while True:
+            if (room := self.rooms.get(name)) is not None:
+                return room
+            if (unloading := self._unloading.get(name)) is not None:
+                await asyncio.wait([unloading])
+                continue
+            loading = self._loading.get(name)
+            if loading is None:
+                if len(self.rooms) + len(self._loading) >= self._max_rooms:
+                    raise Deny("too many open documents on this server", closing.OVERLOADED.code)
+                loading = self._loading[name] = spawn(f"load {name}", self._load(name), expected=(RelayError,))
+                loading.add_done_callback(lambda _: self._loading.pop(name, None))
+            return await asyncio.shield(loading)
+
+    def join(self, room: Room, member: Member) -> None:
+        """Make `member` one of the room. Raises Deny when it is full."""
+        room.attach(member)
+        self._empty.pop(room, None)
+
+    def leave(self, room: Room, member: Member) -> None:
+        room.detach(member)
+        if not room.members and not room.closed:
+            self._empty[room] = self._loop.time()
+
+    async def _load(self, name: RoomId) -> Room:
+        async with self._loads:
+            segments, opened = await self._read(name)
+            room = Room(
+                name,
+                segments,
+                opened.epoch,
+                self._journal,
+                self.counters,
+                self._limits,
+                on_grown=self.compactor.wake,
+                on_failed=self._failed,
+            )
+            try:
+                for segment in segments:
+                    room.known.load(segment.clocks, segment.state)
+                await replay(room, opened.entries, self.codec, self.inline_parse)
+            except (Malformed, CodecDied) as error:
+                await self._snapshots.quarantine(name, f"loading: {error}")
+                raise Quarantined(f"document set aside: {error}") from error
+        self.rooms[name] = room
+        self._empty[room] = self._loop.time()
+        log.info("room opened", extra={"room": name, "bytes": room.log.size, "entries": len(opened.entries)})
+        return room
+
+    async def _read(self, name: RoomId) -> tuple[list[Segment], Opened]:
+        """Snapshot and journal, seen so that nothing falls between them.
+
+        The journal is read first: whoever stores and trims afterwards only makes the snapshot cover more of what was
+        read. Only when the snapshot has gone beyond all of that must the journal be asked again, past the snapshot.
+        """
+        opened = await self._journal.open(name, None)
+        asked: Position | None = None
+        while True:
+            segments = await self._snapshots.load(name)
+            if not segments:
+                return segments, opened
+            upto = segments[-1].upto
+            last = opened.entries[-1].position if opened.entries else None
+            if upto == asked or opened.epoch > upto.epoch or (last is not None and last >= upto):
+                return segments, opened._replace(entries=[e for e in opened.entries if e.position > upto])
+            asked = upto
+            opened = await self._journal.open(name, upto)
+
+    # -- the journal is away --
+
+    def journal_state(self, up: bool) -> None:
+        """The journal's connection came or went. A server that comes back may have forgotten what it had promised, so
+        every room with edits that no snapshot holds checks its stream."""
+        self.counters.journal_up = int(up)
+        if not up:
+            for room in list(self.rooms.values()):
+                if room.log.flushes:
+                    room.fail(Unavailable("the journal's connection broke"))
+
+    def _failed(self, room: Room, error: RelayError) -> None:
+        log.warning("journal away, edits are kept here", extra={"room": room.name, "error": str(error)})
+        self.counters.errors.add("journal")
+        self._away[room] = None
+        if self._reappending is None:
+            self._reappending = spawn("append again", self._reappend())
+
+    async def _reappend(self) -> None:
+        while self._away:
+            try:
+                await self._journal.ping()
+                for room in list(self._away):
+                    opened = await self._journal.open(room.name, room.log.upto())
+                    there = {entry.position for entry in opened.entries}
+                    lost = opened.epoch != room.epoch or not room.log.saved_positions() <= there
+                    del self._away[room]
+                    if not room.closed:
+                        room.resume(opened.epoch, lost)
+            except Unavailable:
+                await asyncio.sleep(RETRY)
+        self._reappending = None
+
+    # -- rest --
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = self._loop.time()
+            for room in list(self.rooms.values()):
+                if room.presence.held:
+                    room.expire_presence(now - self._presence_timeout)
+                quiet = room.log.flushes and now - room.touched >= self._snapshot_idle
+                if quiet and not room.away and not self.compactor.busy(room):
+                    self.compactor.rest(room)
+            for room, since in list(self._empty.items()):
+                if now - since >= self._idle_unload and room.name not in self._unloading:
+                    self._unloading[room.name] = spawn(f"unload {room.name}", self._unload(room))
+
+    async def _unload(self, room: Room) -> None:
+        try:
+            if not await self._store(room) or room.members or room.log.flushes or room.away:
+                self._empty[room] = self._loop.time()  # try again later; somebody may be back
+                if room.members:
+                    del self._empty[room]
+                return
+            self._forget(room)
+            if (upto := room.log.upto()) is not None:
+                await self._journal.retire(room.name, upto)
+            log.info("room closed", extra={"room": room.name, "bytes": room.log.size})
+        except Unavailable as error:
+            log.info("could not retire a journal", extra={"room": room.name, "error": str(error)})
+        finally:
+            self._unloading.pop(room.name, None)
+
+    async def _store(self, room: Room) -> bool:
+        return not room.log.flushes or await self.compactor.snapshot(room, rest=True)
+
+    def _forget(self, room: Room) -> None:
+        room.closed = True
+        self.rooms.pop(room.name, None)
+        self._empty.pop(room, None)
+        self._away.pop(room, None)
+        self.compactor.forget(room)
+
+    # -- set aside --
+
+    def _poisoned(self, room: Room, error: RelayError) -> None:
+        log.error("document quarantined", extra={"room": room.name, "error": str(error)})
+        spawn(f"quarantine {room.name}", self.quarantine(room.name, str(error)))
+
+    async def quarantine(self, name: RoomId, reason: str) -> None:
+        """Lock a document until an operator releases it; nothing of it is lost or trimmed."""
+        if (room := self.rooms.get(name)) is not None:
+            room.dismiss(closing.QUARANTINED)
+            self._forget(room)
+        await self._snapshots.quarantine(name, reason)
+
+    async def delete(self, name: RoomId) -> bool:
+        """Forget a document: clients are told, journal and snapshot go. False when there was none."""
+        room = self.rooms.get(name)
+        if room is not None:
+            room.dismiss(closing.DELETED)
+            self._forget(room)
+        await self._journal.delete(name)
+        return await self._snapshots.delete(name) or room is not None
+
+    async def close(self, within: float) -> bool:
+        """Store every room, in at most `within` seconds; False when some could not be (their journal has them)."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        rooms = [room for room in self.rooms.values() if room.log.flushes]
+        results: list[bool] = []
+
+        async def store(room: Room) -> None:
+            room.flush()
+            results.append(await self._store(room))
+
+        await _within(within, [store(room) for room in rooms])
+        return len(results) == len(rooms) and all(results)
+
+    def oldest_unsaved(self) -> float:
+        """Seconds since the least recently stored room that has edits was stored; 0 when all are."""
+        dirty = [room.stored_at for room in self.rooms.values() if room.log.flushes]
+        return max(0.0, time() - min(dirty)) if dirty else 0.0
+
+
+async def _within(seconds: float, work: Iterable[Awaitable[None]]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*work, return_exceptions=True)
+    except TimeoutError:
+        pass

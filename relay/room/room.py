@@ -1,0 +1,382 @@
+"""The hot path: an update comes in, is gathered with others for one tick, and leaves as one frame to everybody.
+
+    session.receive -> Room.submit -> Room.flush -> Fanout.send (others, at once)
+                                           └──────> Journal.append -> Room.saved -> authors
+
+An author hears that its edit is saved only after the journal has it; everybody else has the edit by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter, time
+from typing import TYPE_CHECKING
+
+from relay import closing
+from relay.closing import Closing
+from relay.errors import Deny, RelayError
+from relay.protocol import presence as awareness
+from relay.protocol import ywebsocket as message
+from relay.protocol.messages import EMPTY_STATES
+from relay.room.fanout import Fanout, Group
+from relay.room.gather import gather
+from relay.room.join import answer, send
+from relay.room.log import Flush, Log
+from relay.room.presence import RoomPresence
+from relay.types import Edit, Position, RoomId
+from relay.yjs.known import Known
+from relay.yjs.merge import merge
+from relay.yjs.update import Layout, parse
+
+if TYPE_CHECKING:
+    from relay.journal import Journal
+    from relay.metrics import Counters
+    from relay.room.member import Member
+    from relay.snapshot import Segment
+
+__all__ = ["Limits", "Room"]
+
+log = logging.getLogger("relay.room")
+NOBODY: frozenset[Member] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a room may cost. Sizes in bytes, times in seconds."""
+
+    document: int = 256 << 20
+    clients: int = 5000
+    presence: int = 65536
+    inline_structs: int = 500
+    flush_share: float = 2.0
+    flush_max: float = 0.02
+    compress_from: int = 4096
+    tail: int = 65536
+
+
+class Room:
+    """A loaded document. Everything here runs on the event loop and never awaits."""
+
+    __slots__ = (
+        "_authors",
+        "_due",
+        "_edits",
+        "_large",
+        "_layouts",
+        "_limits",
+        "_loop",
+        "_ready",
+        "_writers",
+        "away",
+        "closed",
+        "counters",
+        "epoch",
+        "fanout",
+        "journal",
+        "known",
+        "log",
+        "members",
+        "name",
+        "number",
+        "on_failed",
+        "on_grown",
+        "presence",
+        "stored_at",
+        "touched",
+    )
+
+    def __init__(
+        self,
+        name: RoomId,
+        segments: Sequence[Segment],
+        epoch: int,
+        journal: Journal,
+        counters: Counters,
+        limits: Limits,
+        *,
+        on_grown: Callable[[Room], None],
+        on_failed: Callable[[Room, RelayError], None],
+    ) -> None:
+        self.name = name
+        self.epoch = epoch
+        self.journal = journal
+        self.counters = counters
+        self.known = Known()
+        self.log = Log(segments)
+        self.members: dict[Member, None] = {}
+        self.fanout = Fanout(limits.compress_from)
+        self.presence = RoomPresence()
+        self.number = 0  # of the last flush
+        self.away = False  # the journal refused: nothing is acknowledged until it has taken the unsaved flushes
+        self.closed = False
+        self.touched = 0.0  # loop time of the last edit
+        self.stored_at = time()  # Unix seconds when everything was last in a snapshot
+        self.on_grown = on_grown
+        self.on_failed = on_failed
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._layouts: list[Layout] = []
+        self._large: list[bytes] = []
+        self._edits: list[Edit] = []
+        self._writers: list[Member] = []
+        self._authors: dict[Member, int] = {}
+        self._due = False
+        self._ready = 0.0
+
+    # -- in --
+
+    def submit(self, member: Member, update: bytes) -> None:
+        """Take a client's update; it is acknowledged once journalled, or at once when it holds nothing new.
+
+        Raises Malformed, Deny, and TooManyStructs: then a codec process reads it, and `submit_large` takes it.
+        """
+        layout = parse(update, self._limits.inline_structs)
+        if self.log.size > self._limits.document:
+            self._refuse_growth()
+        if self.known.add(layout):
+            self._layouts.append(layout)
+            self._edits.append(Edit(member.grant.actor, update))
+            self._writers.append(member)
+        self._authors[member] = self._authors.get(member, 0) + 1
+        if not self._due:
+            self._schedule()
+
+    def submit_large(self, member: Member, update: bytes, clocks: bytes) -> None:
+        """As `submit`, for an update that a codec process has read; `clocks` says what it holds. Raises Deny."""
+        if self.log.size + len(update) > self._limits.document:
+            self._refuse_growth()
+        self.known.load(clocks, update)
+        self._large.append(update)
+        self._edits.append(Edit(member.grant.actor, update))
+        self._writers.append(member)
+        self._authors[member] = self._authors.get(member, 0) + 1
+        if not self._due:
+            self._schedule()
+
+    def _refuse_growth(self) -> None:
+        raise Deny(closing.DOCUMENT_TOO_BIG.reason, closing.DOCUMENT_TOO_BIG.code)
+
+    def announce(self, member: Member, states: bytes) -> None:
+        """Take a client's awareness update. Raises Malformed."""
+        limits = self._limits
+        self.counters.presence_in += 1
+        self.presence.put(member, awareness.decode(states), self._loop.time(), limits.presence, limits.clients)
+        if self.presence.changed and not self._due:
+            self._schedule()
+
+    def tell_presence(self, member: Member) -> None:
+        """Answer a client's question who is here."""
+        if member.group is not None:
+            member.socket.write(member.group.frame(message.presence(self.presence.everyone() or EMPTY_STATES)))
+
+    def expire_presence(self, before: float) -> None:
+        """End the states that nobody has renewed since `before` (loop time)."""
+        if self.presence.expire(before) and not self._due:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """Flush at the end of this turn of the loop, or when the last flush has been paid off: what took long earns a
+        pause of a multiple of itself, so that no room can eat the loop; an idle room never waits."""
+        self._due = True
+        if self._ready <= perf_counter():
+            self._loop.call_soon(self.flush)
+        else:
+            self._loop.call_later(self._ready - perf_counter(), self.flush)
+
+    # -- out --
+
+    def flush(self) -> None:
+        """Write what has gathered to everybody, and hand it to the journal."""
+        started = perf_counter()
+        self._due = False
+        if self.closed:
+            return
+        if self._authors:
+            self._flush_edits()
+        if self.presence.changed:
+            _, sent = self.fanout.send(message.presence(self.presence.take_changes()), NOBODY)
+            self.counters.frames_out += sent
+        ended = perf_counter()
+        took = ended - started
+        self._ready = ended + min(took * self._limits.flush_share, self._limits.flush_max)
+        self.counters.flush_seconds.observe(took)
+
+    def _flush_edits(self) -> None:
+        layouts, large, edits, writers, authors = self._layouts, self._large, self._edits, self._writers, self._authors
+        self._layouts, self._edits, self._writers, self._authors = [], [], [], {}
+        if not edits:
+            self._acknowledge_after_last(authors)
+            return
+        self.number += 1
+        if large:  # never merged on the loop: they travel as they came, before what builds on them
+            self._large = []
+            payloads = [*large, merge(layouts)] if layouts else large
+        else:
+            payloads = [layouts[0].update if len(layouts) == 1 and layouts[0].plain else merge(layouts)]
+        flush = Flush(self.number, edits, payloads, writers, authors)
+        self.log.append(flush)
+        counters = self.counters
+        sent = 0
+        for payload in flush.payloads:
+            flush.frames, sent = self.fanout.send(message.update(payload), authors)
+            counters.frames_out += sent
+        counters.edits_in += len(edits)
+        counters.edits_out += len(edits) * sent
+        counters.edits_per_frame.observe(len(edits))
+        self.touched = self._loop.time()
+        if self.away:
+            self._tell_early(flush)
+        else:
+            counters.journal_unacknowledged += len(edits)
+            self.journal.append(self.name, self.epoch, edits, partial(self._appended, flush))
+
+    def _acknowledge_after_last(self, authors: dict[Member, int]) -> None:
+        """Nothing new, so nothing to journal; but what it repeats may itself still be on its way to the journal."""
+        last = next(reversed(self.log.flushes), None)
+        if last is not None and last.position is None:
+            for member, count in authors.items():
+                last.authors[member] = last.authors.get(member, 0) + count
+            return
+        for member, count in authors.items():
+            if member in self.members:
+                member.acknowledge(count)
+
+    # -- saved --
+
+    def _appended(self, flush: Flush, result: Position | RelayError) -> None:
+        self.counters.journal_unacknowledged -= len(flush.edits)
+        if isinstance(result, RelayError):
+            self.fail(result)
+        elif not self.away:  # else an earlier flush was refused: this one is appended again behind it
+            self.saved(flush, result)
+
+    def saved(self, flush: Flush, position: Position) -> None:
+        """The journal has `flush`: tell its authors."""
+        flush.position = position
+        self.log.saved += 1
+        authors, frames = flush.authors, flush.frames
+        flush.authors, flush.frames, flush.writers = {}, {}, []
+        alone = len(authors) == 1
+        for member, count in authors.items():
+            if member not in self.members:
+                continue
+            if member.behind is not None:
+                member.behind = min(member.behind, flush.number - 1)
+            elif member.echo or not (alone or flush.told):
+                self._echo(member, flush, frames)
+            member.acknowledge(count)
+        if self.log.tail_size > self._limits.tail:
+            self.on_grown(self)
+
+    def _echo(self, member: Member, flush: Flush, frames: dict[Group, bytes]) -> None:
+        group = member.group
+        if group is None:
+            return
+        if len(flush.payloads) == 1 and group in frames:
+            member.socket.write(frames[group])
+            return
+        for payload in flush.payloads:
+            member.socket.write(group.frame(message.update(payload)))
+
+    def fail(self, error: RelayError) -> None:
+        """The journal did not take a flush: keep all unsaved ones, acknowledge nothing, and have somebody retry."""
+        if self.away or self.closed:
+            return
+        self.away = True
+        for flush in self.log.unsaved():
+            self._tell_early(flush)
+        self.on_failed(self, error)
+
+    def _tell_early(self, flush: Flush) -> None:
+        """An author waits for its own edit to be saved, but not for the edits of others that share its flush.
+
+        Its own stay out of it: some clients count an edit as saved when it comes back.
+        """
+        if flush.told or len(flush.authors) < 2:
+            return
+        flush.told = True
+        for member in flush.authors:
+            if member not in self.members or member.group is None:
+                continue
+            others = [
+                edit.update for edit, writer in zip(flush.edits, flush.writers, strict=True) if writer is not member
+            ]
+            for update in gather(others):
+                member.socket.write(member.group.frame(message.update(update)))
+
+    def resume(self, epoch: int, lost: bool) -> None:
+        """The journal is back: append again what it does not have; all of the tail if it lost what it had."""
+        self.epoch = epoch
+        self.away = False
+        if lost:
+            self.log.saved = 0
+            for flush in self.log.flushes:
+                flush.position = None
+        for flush in list(self.log.unsaved()):
+            self.counters.journal_unacknowledged += len(flush.edits)
+            self.journal.append(self.name, epoch, flush.edits, partial(self._appended, flush))
+
+    # -- members --
+
+    def attach(self, member: Member) -> None:
+        """Let `member` have everything from now on. Raises Deny when the room is full."""
+        if len(self.members) >= self._limits.clients:
+            raise Deny("too many clients in this document", closing.OVERLOADED.code)
+        self.members[member] = None
+        if member.socket.paused:
+            member.behind = self.number
+            self.counters.slow_readers += 1
+        else:
+            self.fanout.add(member)
+
+    def detach(self, member: Member) -> None:
+        """Let `member` go; its cursors vanish for the others, its edits stay."""
+        if member not in self.members:
+            return
+        del self.members[member]
+        if member.behind is not None:
+            self.counters.slow_readers -= 1
+        self.fanout.remove(member)
+        if self.presence.drop(member) and self.members and not self._due:
+            self._schedule()
+
+    def dismiss(self, why: Closing) -> None:
+        """Let everybody go for good (deleted, quarantined)."""
+        for member in list(self.members):
+            member.leave(why)
+
+    def pause(self, member: Member) -> None:
+        """`member` reads too slowly: write it nothing more until it has drained."""
+        if member.behind is None and member in self.members:
+            member.behind = self.number
+            self.fanout.remove(member)
+            self.counters.slow_readers += 1
+
+    def catch_up(self, member: Member) -> None:
+        """`member` has drained: write what it missed, as few bytes as that takes."""
+        behind = member.behind
+        if behind is None or member not in self.members:
+            return
+        member.behind = None
+        self.counters.slow_readers -= 1
+        self.counters.catch_ups += 1
+        self.fanout.add(member)
+        group = member.group
+        assert group is not None
+        owed, member.owed = member.owed, 0
+        member.acknowledge(owed)
+        if member.asked is not None:
+            vector, member.asked = member.asked, None
+            answer(self, member, vector)
+            return
+        segments, flushes = self.log.after(behind)
+        updates = [segment.state for segment in segments]
+        updates += gather([payload for flush in flushes for payload in flush.payloads])
+        if (states := self.presence.everyone()) is not None:
+            member.socket.write(group.frame(message.presence(states)))
+        for update in updates:
+            send(member, b"\0\2", update)

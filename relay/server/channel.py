@@ -1,0 +1,207 @@
+"""One document on one connection: joins its room, then hands it what the client says, in the client's order.
+
+What takes long (loading, reading a large update, a diff of a large document) happens off the loop; what the client
+says meanwhile waits here, bounded, and nobody else waits.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from relay import closing
+from relay.closing import Closing
+from relay.errors import CodecDied, Deny, Malformed, Quarantined, Unavailable
+from relay.grants import Grant, Principal
+from relay.hooks import JoinAsked
+from relay.protocol.messages import Message, Presence, QueryPresence, Step1, Update
+from relay.room.join import answer, answer_after_diff, needs_codec
+from relay.room.member import Member
+from relay.room.room import Room
+from relay.server.context import Context
+from relay.tasks import spawn
+from relay.types import RoomId
+from relay.yjs.update import TooManyStructs, parse
+
+if TYPE_CHECKING:
+    from relay.server.connection import Connection
+
+__all__ = ["Channel", "room_id"]
+
+log = logging.getLogger("relay.channel")
+MAX_NAME = 512
+
+
+def room_id(name: str) -> RoomId:
+    """A room's name, checked: 1..512 bytes of UTF-8, no control characters. Raises Deny."""
+    if not name or len(name.encode("utf-8", "surrogatepass")) > MAX_NAME:
+        raise Deny("a document name has 1 to 512 bytes", closing.NOT_FOUND.code)
+    if not name.isprintable() and any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in name):
+        raise Deny("a document name has no control characters", closing.NOT_FOUND.code)
+    return RoomId(name)
+
+
+class Channel:
+    """Subclassed by each protocol for what differs: how a join ends, how a refusal is said."""
+
+    __slots__ = ("_backlog", "_backlog_bytes", "connection", "context", "ended", "member", "name", "room")
+
+    def __init__(self, context: Context, connection: "Connection", name: RoomId) -> None:
+        self.context = context
+        self.connection = connection
+        self.name = name
+        self.room: Room | None = None
+        self.member: Member | None = None
+        self.ended = False
+        self._backlog: deque[Message] | None = deque()  # None when what arrives is handled at once
+        self._backlog_bytes = 0
+
+    # -- what protocols say differently --
+
+    def make_member(self, grant: Grant) -> Member:
+        raise NotImplementedError
+
+    def joined(self, member: Member, room: Room) -> None:
+        """The client is in; say so."""
+        raise NotImplementedError
+
+    def refused(self, error: Deny) -> None:
+        """The client is not let in (or its grant ended); say why."""
+        raise NotImplementedError
+
+    def write_refused(self, nothing_new: bool) -> None:
+        """A read-only client sent edits; they were not applied."""
+        raise NotImplementedError
+
+    def before_answer(self, room: Room) -> None:
+        """About to answer a Step1."""
+
+    def let_go(self, why: Closing) -> None:
+        """The room is no longer to be had, for good: deleted or quarantined."""
+        raise NotImplementedError
+
+    # -- join --
+
+    async def join(self, principal: Principal) -> None:
+        """Ask for a grant, open the room, become a member. Raises nothing that is the client's or a service's fault."""
+        try:
+            grant = await self.context.dispatch.ask_join(JoinAsked(principal, self.name, self.connection.address))
+            while True:
+                room = await self.context.registry.open(self.name)
+                if self.ended:
+                    return
+                if not room.closed:
+                    break
+            member = self.make_member(grant)
+            self.context.registry.join(room, member)
+        except Unavailable as error:
+            self.refused(Deny(f"the document can't be opened now: {error}", closing.OVERLOADED.code))
+        except Quarantined:
+            self.refused(Deny(closing.QUARANTINED.reason, closing.QUARANTINED.code))
+        except Deny as error:
+            self.refused(error)
+        else:
+            self.room, self.member = room, member
+            self.joined(member, room)
+
+    def start(self, joining: Coroutine[Any, Any, None]) -> None:
+        """Run the join; what the client says meanwhile is handled in order afterwards."""
+        spawn(f"join {self.name}", self._work(joining))
+
+    def leave(self) -> None:
+        """The client is gone, or leaves this document."""
+        self.ended = True
+        if self.room is not None and self.member is not None:
+            self.context.registry.leave(self.room, self.member)
+            self.room = self.member = None
+
+    # -- what the client says --
+
+    def receive(self, message: Message) -> None:
+        """Raises Malformed and Deny."""
+        if self._backlog is not None:
+            self._wait(message)
+        elif (work := self._handle(message)) is not None:
+            self._backlog = deque()
+            spawn(f"work for {self.name}", self._work(work))
+
+    def _wait(self, message: Message) -> None:
+        backlog = self._backlog
+        assert backlog is not None
+        limits = self.context.limits
+        self._backlog_bytes += weight(message)
+        backlog.append(message)
+        most = limits.preauth_bytes if self.member is None else limits.message
+        if self._backlog_bytes > most or len(backlog) > limits.preauth_messages * (1 if self.member is None else 100):
+            raise Deny("too much sent before the document was open", closing.RESET.code)
+
+    async def _work(self, first: Coroutine[Any, Any, None]) -> None:
+        """Do what takes long, then what has gathered behind it."""
+        try:
+            await first
+            while self._backlog and not self.ended:
+                message = self._backlog.popleft()
+                self._backlog_bytes -= weight(message)
+                if (work := self._handle(message)) is not None:
+                    await work
+            if self.member is not None:
+                self._backlog = None
+        except Malformed as error:
+            self.context.counters.errors.add("malformed")
+            log.info("malformed message", extra={"address": self.connection.address, "error": str(error)})
+            self.connection.close(closing.MALFORMED)
+        except Deny as error:
+            self.connection.close(closing.CLOSINGS[error.code], error.reason)
+        except CodecDied as error:
+            self.context.counters.errors.add("codec")
+            log.error("codec process died", extra={"room": self.name, "error": str(error)})
+            self.connection.close(closing.MALFORMED)
+        except BaseException:
+            self.connection.close(closing.INTERNAL)
+            raise
+
+    def _handle(self, message: Message) -> Coroutine[Any, Any, None] | None:
+        """Do it, or say what has to be awaited to do it. Raises Malformed and Deny."""
+        room, member = self.room, self.member
+        if room is None or member is None:
+            return None  # it left while this waited
+        if isinstance(message, Update):
+            update = message.update
+            if member.grant.readonly:
+                self._refuse_write(room, update)
+            elif len(update) > self.context.limits.inline_parse:
+                return self._submit_large(room, member, update)
+            else:
+                try:
+                    room.submit(member, update)
+                except TooManyStructs:
+                    return self._submit_large(room, member, update)
+        elif isinstance(message, Presence):
+            room.announce(member, message.states)
+        elif isinstance(message, Step1):
+            self.before_answer(room)
+            if needs_codec(room, message.vector):
+                return answer_after_diff(room, member, message.vector, self.context.registry.codec)
+            answer(room, member, message.vector)
+        elif isinstance(message, QueryPresence):
+            room.tell_presence(member)
+        return None
+
+    async def _submit_large(self, room: Room, member: Member, update: bytes) -> None:
+        update, clocks = await self.context.registry.codec.summarise(update)
+        if not self.ended:
+            room.submit_large(member, update, clocks)
+
+    def _refuse_write(self, room: Room, update: bytes) -> None:
+        try:
+            nothing_new = room.known.holds(parse(update, 500))
+        except TooManyStructs:
+            nothing_new = False
+        if not nothing_new:
+            self.context.counters.errors.add("readonly")
+        self.write_refused(nothing_new)
+
+
+def weight(message: Message) -> int:
+    """Bytes a waiting message holds on to."""
+    return 0 if isinstance(message, QueryPresence) else len(message[0])

@@ -1,0 +1,143 @@
+"""One port: reads a request's head, then hands the socket to who serves it: WebSocket here, the rest to aiohttp."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from relay import closing
+from relay.closing import Closing
+from relay.errors import Deny, Malformed
+from relay.hooks import ConnectAsked
+from relay.protocol.frames import close_frame
+from relay.protocol.handshake import Request, accept, negotiate, parse_request, refuse
+from relay.server.channel import room_id
+from relay.server.connection import Connection
+from relay.server.context import Context
+from relay.server.hocuspocus import HocuspocusSession
+from relay.server.origin import origin_allowed
+from relay.server.ywebsocket import YWebsocketSession
+from relay.types import RoomId
+
+__all__ = ["Front", "HttpHandler"]
+
+log = logging.getLogger("relay.front")
+MAX_HEAD = 16384
+HEAD_TIMEOUT = 10.0
+
+
+class HttpHandler:
+    """Makes aiohttp's protocol for a socket that speaks plain HTTP; filled in once its runner is set up."""
+
+    make: "Callable[[], asyncio.Protocol] | None" = None
+
+
+class Front(asyncio.Protocol):
+    """A connection of which we do not know yet what it wants."""
+
+    __slots__ = ("_context", "_head", "_http", "_timeout", "_transport")
+
+    def __init__(self, context: Context, http: HttpHandler) -> None:
+        self._context = context
+        self._http = http
+        self._head = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._timeout = self._context.loop.call_later(HEAD_TIMEOUT, self._transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timeout.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        head = self._head = self._head + data if self._head else data
+        end = head.find(b"\r\n\r\n")
+        if end < 0:
+            if len(head) > MAX_HEAD:
+                self._refuse("431 Request Header Fields Too Large", "The request head is too long.")
+            return
+        self._timeout.cancel()
+        try:
+            request = parse_request(head[:end])
+        except Malformed as error:
+            self._refuse("400 Bad Request", str(error))
+            return
+        if request.websocket:
+            self._upgrade(request, head[end + 4 :])
+        else:
+            self._hand_over(head)
+
+    def _hand_over(self, head: bytes) -> None:
+        if self._http.make is None:
+            self._refuse("503 Service Unavailable", "Not ready yet.")
+            return
+        handler = self._http.make()
+        self._transport.set_protocol(handler)
+        handler.connection_made(self._transport)
+        handler.data_received(head)
+
+    def _upgrade(self, request: Request, rest: bytes) -> None:
+        context = self._context
+        try:
+            extensions, extension = negotiate(request) if context.limits.compression else ("", None)
+            response = accept(request, extensions)
+        except Malformed as error:
+            self._refuse("400 Bad Request", str(error))
+            return
+        if not origin_allowed(request, context.origins, context.authenticated):
+            context.counters.denied.add("origin")
+            self._refuse("403 Forbidden", "Pages of this origin may not connect; see the setting `origins`.")
+            return
+        peer = self._transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else "local"
+        count = context.addresses.get(address, 0)
+        self._transport.write(response)
+        if (why := self._overloaded(count)) is not None:
+            context.counters.closes.add(str(why.code))
+            self._transport.write(close_frame(why.code, why.reason))
+            self._transport.close()
+            return
+        try:
+            room = self._room(request.path)
+        except Deny as error:
+            context.counters.closes.add(str(error.code))
+            self._transport.write(close_frame(error.code, error.reason))
+            self._transport.close()
+            return
+        context.addresses[address] = count + 1
+        connection = Connection(context, self._transport, address, extension)
+        origin = request.headers.get("origin", "")
+        if room is None:
+            connection.session = HocuspocusSession(context, connection, origin)
+        else:
+            ask = ConnectAsked(request.token, address, origin)
+            acknowledge = request.query.get("ack") == "1"
+            connection.session = YWebsocketSession(context, connection, room, ask, acknowledge)
+        context.counters.connections.add(connection.session.name)
+        context.counters.connects.add(connection.session.name)
+        self._transport.set_protocol(connection)
+        if rest:
+            connection.data_received(rest)
+
+    def _room(self, path: str) -> RoomId | None:
+        """The room of a y-websocket path; None for the Hocuspocus endpoint. Raises Deny for anything else."""
+        if path in ("/ws", "/ws/"):
+            return None
+        if path.startswith("/ws/"):
+            return room_id(path.removeprefix("/ws/"))
+        raise Deny("connect to /ws/<document> (y-websocket) or /ws (Hocuspocus)", closing.NOT_FOUND.code)
+
+    def _overloaded(self, from_address: int) -> Closing | None:
+        context = self._context
+        if context.draining:
+            return closing.DRAINING
+        if len(context.connections) >= context.limits.connections:
+            return closing.OVERLOADED
+        if context.limits.per_address and from_address >= context.limits.per_address:
+            return closing.RATE_LIMITED
+        return None
+
+    def _refuse(self, status: str, text: str) -> None:
+        self._timeout.cancel()
+        self._transport.write(refuse(status, text))
+        self._transport.close()

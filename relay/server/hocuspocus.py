@@ -1,0 +1,233 @@
+"""A Hocuspocus connection: any number of documents, each with its own authentication, on one socket."""
+
+from typing import TYPE_CHECKING
+
+from relay import closing
+from relay.closing import Closing
+from relay.errors import Deny, Malformed
+from relay.grants import ANYONE, Grant, Principal
+from relay.hooks import ConnectAsked, JoinAsked
+from relay.protocol import hocuspocus as protocol
+from relay.protocol import ywebsocket
+from relay.protocol.frames import frame
+from relay.protocol.messages import Message, Step1, Update
+from relay.room.member import Member
+from relay.room.room import Room
+from relay.server.channel import Channel, room_id
+from relay.server.context import Context
+from relay.tasks import spawn
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+
+    from relay.server.connection import Connection
+
+__all__ = ["HocuspocusSession"]
+
+REFRESH_AHEAD = 30.0
+"""Seconds before a grant ends at which its client is asked for another token."""
+
+
+class HocuspocusChannel(Channel):
+    """One document. Everything but Auth waits until the grant is known, then is handled in order."""
+
+    __slots__ = ("_expiry", "_joining", "_reason", "prefix", "session")
+
+    def __init__(self, session: "HocuspocusSession", address: str, prefix: bytes) -> None:
+        super().__init__(session.context, session.connection, room_id(protocol.room_of(address)))
+        self.session = session
+        self.prefix = prefix
+        self._joining = False
+        self._expiry: TimerHandle | None = None
+
+    # -- authentication --
+
+    def authenticate(self, token: str) -> None:
+        """An Auth message: the first decides the join, a later one refreshes the grant."""
+        ask = ConnectAsked(token, self.connection.address, self.session.origin)
+        if self.member is not None:
+            spawn(f"refresh {self.name}", self._refresh(ask))
+        elif not self._joining:
+            self._joining = True
+            self.start(self._open(ask))
+
+    def admit(self) -> None:
+        """No token is needed: join at the first message."""
+        if self.member is None and not self._joining:
+            self._joining = True
+            self.start(self.join(ANYONE))
+
+    async def _open(self, ask: ConnectAsked) -> None:
+        principal = await self._principal(ask)
+        if principal is not None:
+            await self.join(principal)
+
+    async def _principal(self, ask: ConnectAsked) -> Principal | None:
+        try:
+            return await self.context.dispatch.ask_connect(ask)
+        except Deny as error:
+            self.refused(error)
+            return None
+
+    async def _refresh(self, ask: ConnectAsked) -> None:
+        """A newer token for an open document: silence is success."""
+        try:
+            principal = await self.context.dispatch.ask_connect(ask)
+            grant = await self.context.dispatch.ask_join(JoinAsked(principal, self.name, self.connection.address))
+        except Deny as error:
+            self._close(error.reason)
+            return
+        if self.member is not None:
+            was = self.member.grant
+            self.member.grant = grant
+            if was.readonly != grant.readonly:
+                self.connection.write(frame(protocol.authenticated(self.prefix, grant.readonly)))
+            self._watch_expiry(grant)
+
+    def _watch_expiry(self, grant: Grant) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if grant.expires is not None:
+            self._expiry = self.context.expire(grant.expires - REFRESH_AHEAD, self._ask_again)
+
+    def _ask_again(self) -> None:
+        if self.member is not None and self.member.grant.expires is not None:
+            self.connection.write(frame(protocol.ask_token(self.prefix)))
+            self._expiry = self.context.expire(self.member.grant.expires, self._expired)
+
+    def _expired(self) -> None:
+        self.context.counters.denied.add("the token has expired")
+        self._close("the token has expired")
+
+    # -- what this protocol says in its own way --
+
+    def make_member(self, grant: Grant) -> Member:
+        acknowledgement = protocol.sync_status(self.prefix, True)
+        return Member(
+            self.connection, grant, self.let_go, prefix=self.prefix, acknowledgement=acknowledgement, each=True
+        )
+
+    def joined(self, member: Member, room: Room) -> None:
+        self._joining = False
+        self.connection.write(frame(protocol.authenticated(self.prefix, member.grant.readonly)))
+        self._watch_expiry(member.grant)
+
+    def refused(self, error: Deny) -> None:
+        """The socket stays: another token for this document may follow. What can be tried again later asks for that by
+        closing the socket, since a provider that was denied never asks again by itself."""
+        self._joining = False
+        self.context.counters.denied.add(error.reason)
+        why = closing.CLOSINGS[error.code]
+        if why.reconnect:
+            self.connection.close(why, error.reason)
+            return
+        self._backlog = type(self._backlog)() if self._backlog is not None else None
+        self.connection.write(frame(protocol.denied(self.prefix, error.reason)))
+
+    def write_refused(self, nothing_new: bool) -> None:
+        self.connection.write(frame(protocol.sync_status(self.prefix, nothing_new)))
+
+    def before_answer(self, room: Room) -> None:
+        self.connection.write(frame(self.prefix + ywebsocket.step1(room.known.encoded_vector())))
+
+    def let_go(self, why: Closing) -> None:
+        self._close(why.reason)
+
+    def _close(self, reason: str) -> None:
+        self.connection.write(frame(protocol.closed(self.prefix, reason)))
+        self.session.forget(self)
+
+    def leave(self) -> None:
+        super().leave()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+
+class HocuspocusSession:
+    """Messages of one Hocuspocus socket, by document address."""
+
+    __slots__ = ("_channels", "_last", "_pings", "_timeout", "connection", "context", "origin")
+    name = "hocuspocus"
+
+    def __init__(self, context: Context, connection: "Connection", origin: str) -> None:
+        self.context = context
+        self.connection = connection
+        self.origin = origin
+        self._channels: dict[str, HocuspocusChannel] = {}
+        self._last: HocuspocusChannel | None = None  # whose frames come first: most sockets have one document
+        self._pings = False
+        self._timeout: TimerHandle | None = context.loop.call_later(context.limits.auth_timeout, self._idle)
+
+    def receive(self, message: bytes) -> None:
+        last = self._last
+        if last is not None and protocol.is_update(message, last.prefix):
+            last.receive(protocol.update_of(message, last.prefix))
+            return
+        if len(message) == 1:
+            if message == protocol.PING:
+                self.connection.write(frame(protocol.PONG))
+            elif message != protocol.PONG:
+                raise Malformed("one byte that is neither ping nor pong")
+            return
+        address, prefix, said = protocol.decode(message)
+        channel = self._channels.get(address)
+        if channel is None:
+            if isinstance(said, protocol.Close):
+                return  # it has left already
+            if len(self._channels) >= self.context.limits.documents:
+                raise Deny("too many documents on one connection", closing.RESET.code)
+            channel = self._channels[address] = HocuspocusChannel(self, address, prefix)
+        self._last = channel
+        self._receive(channel, said)
+
+    def _receive(self, channel: HocuspocusChannel, said: object) -> None:
+        if isinstance(said, protocol.Token):
+            if said.version and said.version.partition(".")[0].isdecimal():
+                self._pings = int(said.version.partition(".")[0]) >= 4
+            channel.authenticate(said.token)
+        elif isinstance(said, protocol.Close):
+            self.connection.write(frame(protocol.closed(channel.prefix, "provider_initiated")))
+            self.forget(channel)
+        elif isinstance(said, protocol.Broadcast):
+            self.connection.write(frame(protocol.closed(channel.prefix, "Reset Connection")))
+            self.forget(channel)
+        elif isinstance(said, protocol.Stateless):
+            return  # an application's own words; nobody here listens to them
+        else:
+            message: Message = said  # type: ignore[assignment]
+            if not self.context.authenticated and isinstance(message, Step1 | Update):
+                channel.admit()
+            channel.receive(message)
+
+    def forget(self, channel: HocuspocusChannel) -> None:
+        """The document is left; its address may be opened again."""
+        channel.leave()
+        if self._last is channel:
+            self._last = None
+        for address, open_ in list(self._channels.items()):
+            if open_ is channel:
+                del self._channels[address]
+
+    def lost(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+        for channel in self._channels.values():
+            channel.leave()
+        self._channels.clear()
+        self._last = None
+
+    def tick(self) -> None:
+        """Providers from version 4 on give up on a socket that is silent for 30 s."""
+        if self._pings:
+            self.connection.write(frame(protocol.PING))
+
+    def _idle(self) -> None:
+        self._timeout = None
+        if not any(channel.member is not None for channel in self._channels.values()):
+            self.connection.close(closing.AUTH_TIMEOUT)
+
+    def places(self) -> list[tuple[Room, Member]]:
+        return [(c.room, c.member) for c in self._channels.values() if c.room is not None and c.member is not None]

@@ -1,0 +1,66 @@
+"""What the port says over plain HTTP: health, metrics and the page."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from aiohttp import web
+
+from relay.metrics import CONTENT_TYPE, Metrics
+from relay.server.context import Context
+
+__all__ = ["make_runner"]
+
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+}
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def _file(path: Path, request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(path)
+
+
+async def make_runner(
+    context: Context, ready: Callable[[], Awaitable[str]], metrics: Metrics | None, page: bool
+) -> web.AppRunner:
+    """An aiohttp application that listens nowhere: the front hands it sockets. `ready` says why we are not, or ''."""
+
+    async def livez(request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(request: web.Request) -> web.Response:
+        why = "draining" if context.draining else await ready()
+        return web.Response(text=(why or "ready") + "\n", status=503 if why else 200)
+
+    async def scrape(request: web.Request) -> web.Response:
+        assert metrics is not None
+        return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    @web.middleware
+    async def secure(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        response.headers.update(SECURITY)
+        return response
+
+    app = web.Application(middlewares=[secure], client_max_size=1 << 20)
+    app.router.add_get("/livez", livez)
+    app.router.add_get("/readyz", readyz)
+    if metrics is not None:
+        app.router.add_get("/metrics", scrape)
+    if page:
+        directory = Path(str(files("relay.server"))) / "page"
+
+        for path, name in (("/", "index.html"), ("/app.js", "app.js"), ("/app.css", "app.css")):
+            app.router.add_get(path, partial(_file, directory / name))
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    return runner
