@@ -1,0 +1,45 @@
+# Two commands do all the set-up: `make serve` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: serve install test slow lint types imports check page bench load clean
+
+serve: install            ## run the relay on an own PostgreSQL and Valkey
+	$(BIN)/relay serve $(ARGS)
+
+install: $(VENV)/.installed  ## make .venv with `relay` in it
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+test: $(VENV)/.installed-test  ## the default test suite (needs Node.js for the real clients)
+	$(BIN)/python -m pytest $(ARGS)
+
+slow: $(VENV)/.installed-test  ## the slow tests
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed-test
+	$(BIN)/lint-imports
+
+check: lint types imports
+
+page:                     ## build the page served at / again (needs npm)
+	cd contrib/canvas && npm ci --no-audit --no-fund && npm run build
+
+clean:
+	rm -rf $(VENV) .relay
