@@ -1,4 +1,4 @@
-"""A data directory per module, relays as processes of their own that can be killed, and proof that nothing is left."""
+"""A data directory, relays as processes of their own that can be killed, and proof that nothing is left."""
 
 import asyncio
 import json
@@ -111,7 +111,7 @@ def gone() -> Callable[..., Any]:
     return wait
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data directory that a relay made and left. Its parent is 0700: closed to the account of root's servers."""
     path = tmp_path_factory.mktemp("embedded") / "data"
