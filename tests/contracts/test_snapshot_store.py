@@ -295,10 +295,14 @@ async def test_archive_again_keeps_every_entry_once(store: SnapshotStore, room: 
 
 
 async def test_archive_at_once(store: SnapshotStore, room: RoomId) -> None:
-    """Two nodes that archive the same stretch at the same time keep it once."""
+    """Nodes that archive overlapping stretches at the same time keep each entry once, in order."""
     entries = [entry(number) for number in range(100)]
-    await asyncio.gather(*(store.archive(room, entries[start : start + 40]) for start in (0, 0, 20, 40, 60, 10)))
-    assert await every(store, room) == entries
+    stretches = [(0, 40), (0, 41), (20, 60), (5, 45), (60, 100), (50, 90), (30, 70)]
+    await asyncio.gather(*(store.ping() for _ in stretches))
+    for number in range(5):
+        raced = RoomId(f"{room}/{number}")
+        await asyncio.gather(*(store.archive(raced, entries[start:end]) for start, end in stretches))
+        assert await every(store, raced) == entries
 
 
 async def test_list_in_pages(store: SnapshotStore, room: RoomId) -> None:
