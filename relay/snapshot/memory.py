@@ -62,6 +62,8 @@ class MemorySnapshotStore:
         if record is None or record.quarantined is None:
             return False
         record.quarantined = None
+        if not record.chain and not record.archive:
+            del self._records[room]
         return True
 
     async def info(self, room: RoomId) -> RoomInfo | None:

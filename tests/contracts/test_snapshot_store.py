@@ -220,6 +220,7 @@ async def test_quarantine_room_never_stored(store: SnapshotStore, room: RoomId) 
     assert await store.release(room) is True
     assert await store.load(room) == []
     assert await store.info(room) is None
+    assert await store.delete(room) is False
 
 
 async def test_delete_forgets_all(store: SnapshotStore, room: RoomId) -> None:
