@@ -165,7 +165,11 @@ class Settings:
     codec_processes: int = _setting(1, "rooms", COUNT, "Processes for parsing and compaction.", low=1, high=64)
 
     journal_window: float = _setting(
-        0.002, "journal", SECONDS, "How long appends of all rooms gather for one write.", high=1
+        0.02,
+        "journal",
+        SECONDS,
+        'How long an edit that only its author waits for ("saved") gathers with others for one write.',
+        high=1,
     )
     journal_buffer: int = _setting(
         64 << 20,

@@ -53,7 +53,7 @@ class MemoryJournal:
             stream = self._streams[room] = _Stream(self._epoch)
         return Opened(stream.epoch, stream.between(after, None))
 
-    def append(self, room: RoomId, epoch: int, edits: Sequence[Edit], done: Appended) -> None:
+    def append(self, room: RoomId, epoch: int, edits: Sequence[Edit], done: Appended, *, soon: bool = True) -> None:
         loop = asyncio.get_running_loop()
         stream = self._streams.get(room)
         if self._closed:

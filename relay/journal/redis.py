@@ -30,7 +30,7 @@ _Chunk: TypeAlias = list[tuple[bytes, list[bytes]]]
 class RedisJournal:
     """`Journal` on a Redis server.
 
-    window: seconds that appends gather at most while others are on their way.
+    window: seconds that appends nobody waits for gather at most.
     timeout: seconds without an answer after which a connection counts as broken.
     max_queued_bytes: of appends not yet answered; beyond it they fail with Unavailable at once.
     on_state: called on the loop with True when the connection for appends is up and False when it broke. Appends in
@@ -43,7 +43,7 @@ class RedisJournal:
         url: str,
         node: NodeId,
         *,
-        window: float = 0.002,
+        window: float = 0.02,
         timeout: float = 5.0,
         max_queued_bytes: int = 64 << 20,
         on_state: Callable[[bool], None] = lambda connected: None,
@@ -97,12 +97,12 @@ class RedisJournal:
                     return Opened(epoch, entries)
         raise StreamLost(f"the stream of {room!r} vanished while it was read")
 
-    def append(self, room: RoomId, epoch: int, edits: Sequence[Edit], done: Appended) -> None:
+    def append(self, room: RoomId, epoch: int, edits: Sequence[Edit], done: Appended, *, soon: bool = True) -> None:
         fields = [self._node]
         for actor, update in edits:
             fields += (actor.encode("utf-8", "surrogatepass"), update)
         command = pack(b"XADD", stream_key(room, epoch), b"NOMKSTREAM", b"*", b"n", *fields)
-        self._wire.submit(command, partial(_appended, room, epoch, done))
+        self._wire.submit(command, partial(_appended, room, epoch, done), soon)
 
     async def read(self, room: RoomId, after: Position | None, upto: Position | None, limit: int = 1000) -> list[Entry]:
         entries: list[Entry] = []

@@ -26,6 +26,9 @@ Answered = Callable[[Reply], None]
 
 log = logging.getLogger("relay.journal")
 
+_GATHER = 0.002
+"""Seconds at most that wanted commands gather behind a group in flight."""
+
 _FIRST_DELAY, _LAST_DELAY = 0.05, 2.0
 # The server (or what a proxy put in its place) will not take writes on this connection again: another one may.
 _RECONNECT = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN")
@@ -110,9 +113,10 @@ class _Connection(asyncio.Protocol):
 class Wire:
     """Group commit over one connection that comes back by itself.
 
-    A command submitted while nothing is in flight leaves at the end of this turn of the loop; one submitted while a
-    group is in flight leaves when that was answered, or `window` seconds later. Commands are answered in the order
-    submitted: with the server's reply, or with Unavailable, after which it is unknown whether the server ran it.
+    A command that somebody waits for leaves at the end of this turn of the loop; while a group is in flight it leaves
+    when that was answered, or a moment later. One that is not wanted soon gathers for up to `window` seconds, or goes
+    with the next that is. Commands are answered in the order submitted: with the server's reply, or with Unavailable,
+    after which it is unknown whether the server ran it.
     """
 
     def __init__(
@@ -136,6 +140,8 @@ class Wire:
         self._dones: list[tuple[Answered, int]] = []
         self._queued = 0
         self._flushing: asyncio.Handle | None = None
+        self._due = 0.0  # loop time of that flush
+        self._soon = False  # somebody waits for what is queued
         self._watch: asyncio.Handle | None = None
         self._reconnecting: asyncio.Task[None] | None = None
         self._closed = False
@@ -148,7 +154,7 @@ class Wire:
         """Connect. Raises Unavailable; does not try again."""
         await self._connect()
 
-    def submit(self, command: bytes, done: Answered) -> None:
+    def submit(self, command: bytes, done: Answered, soon: bool = True) -> None:
         """Queue a packed command. Never raises, and never calls `done` before it returns."""
         connection, size = self._connection, len(command)
         loop = asyncio.get_running_loop()
@@ -161,17 +167,26 @@ class Wire:
         self._queue.append(command)
         self._dones.append((done, size))
         self._queued += size
-        if self._flushing is None:
-            if connection.waiting:
-                self._flushing = loop.call_later(self._window, self._flush)
-            else:
-                self._flushing = loop.call_soon(self._flush)
+        if soon:
+            self._soon = True
+        if self._flushing is None or (soon and self._due > 0.0):
+            self._schedule((_GATHER if connection.waiting else 0.0) if soon else self._window)
+
+    def _schedule(self, delay: float) -> None:
+        """Flush after `delay` seconds at the latest; 0: at the end of this turn."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + delay if delay else 0.0
+        if self._flushing is not None:
+            if self._due <= due:
+                return
+            self._flushing.cancel()
+        self._due = due
+        self._flushing = loop.call_later(delay, self._flush) if delay else loop.call_soon(self._flush)
 
     def _idle(self) -> None:
         """Everything was answered: what gathered meanwhile goes, with what this turn of the loop still brings."""
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing = asyncio.get_running_loop().call_soon(self._flush)
+        if self._soon:
+            self._schedule(0.0)
 
     def _flush(self) -> None:
         if self._flushing is not None:
@@ -181,6 +196,7 @@ class Wire:
         if connection is None or not self._queue:
             return
         queue, dones = self._queue, self._dones
+        self._soon = False
         self._queue, self._dones, self._queued = [], [], 0
         connection.write(b"".join(queue), dones)
         if self._watch is None:

@@ -52,7 +52,7 @@ class Limits:
     clients: int = 5000
     presence: int = 65536
     inline_structs: int = 500
-    flush_share: float = 2.0
+    flush_share: float = 4.0
     flush_max: float = 0.02
     compress_from: int = 4096
     tail: int = 65536
@@ -232,7 +232,9 @@ class Room:
             self._tell_early(flush)
         else:
             counters.journal_unacknowledged += len(edits)
-            self.journal.append(self.name, self.epoch, edits, partial(self._appended, flush))
+            # With several authors each waits for the others' edits; one alone waits only for its own to be saved.
+            soon = len(authors) > 1
+            self.journal.append(self.name, self.epoch, edits, partial(self._appended, flush), soon=soon)
 
     def _acknowledge_after_last(self, authors: dict[Member, int]) -> None:
         """Nothing new, so nothing to journal; but what it repeats may itself still be on its way to the journal."""
