@@ -1,5 +1,7 @@
 """What a room holds of a document: which structs and which deletes, without the document."""
 
+from bisect import bisect_right
+
 from relay.errors import Malformed
 from relay.yjs.lib0 import read_uint, write_uint
 from relay.yjs.ranges import Ranges, decode_ranges, encode_ranges
@@ -47,12 +49,11 @@ class Known:
                     if beyond.add(clock, length):
                         fresh = True
             if have != before:
+                fresh = True
+                self._encoded = None
                 if client in self._beyond:
-                    fresh = self._advance(client, have) or fresh
-                else:
-                    clocks[client] = have
-                    self._encoded = None
-                    fresh = True
+                    have = self._pass(client, have)
+                clocks[client] = have
         if layout.deletes and self._add_deletes(layout):
             fresh = True
         return fresh
@@ -110,34 +111,27 @@ class Known:
             self._deletes_encoded = encode_ranges(self._deletes)
         return self._deletes_encoded
 
-    def _advance(self, client: int, have: int) -> bool:
-        """Move `client` to clock `have` and through what it now touches beyond it; True if anything was missing."""
+    def _pass(self, client: int, have: int) -> int:
+        """Where `client` gets to from clock `have` through what is held beyond, which is no longer beyond then."""
         beyond = self._beyond[client]
-        before = self._clocks.get(client, 0)
-        fresh = not beyond.covers(before, have - before)
         starts, ends = beyond.starts, beyond.ends
-        passed = 0
-        while passed < len(starts) and starts[passed] <= have:
-            have = max(have, ends[passed])
-            passed += 1
-        del starts[:passed]
-        del ends[:passed]
+        passed = bisect_right(starts, have)
+        if passed:
+            have = max(have, ends[passed - 1])
+            del starts[:passed]
+            del ends[:passed]
         if not starts:
             del self._beyond[client]
-        self._clocks[client] = have
-        self._encoded = None
-        return fresh
+        return have
 
     def _add_range(self, client: int, start: int, length: int) -> None:
         have = self._clocks.get(client, 0)
         if start > have:
             self._beyond.setdefault(client, Ranges()).add(start, length)
         elif start + length > have:
-            if client in self._beyond:
-                self._advance(client, start + length)
-            else:
-                self._clocks[client] = start + length
-                self._encoded = None
+            have = start + length
+            self._clocks[client] = self._pass(client, have) if client in self._beyond else have
+            self._encoded = None
 
     def _add_deletes(self, layout: Layout) -> bool:
         # A reconnecting client repeats its whole delete set: the same bytes, since all write it in the same order.

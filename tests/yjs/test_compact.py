@@ -79,6 +79,11 @@ def test_nothing_compacts_to_nothing() -> None:
     assert compact([]).state == EMPTY
 
 
+def test_sections_without_clocks_are_dropped(write) -> None:
+    """A section of Skips and empty structs alone holds nothing."""
+    assert compact([write.update([(5, 3, [b"\x0a\1", b"\0\0"]), (4, 0, [])])]) == compact([])
+
+
 def test_malformed_update_is_refused() -> None:
     """Nothing is compacted of a log with a broken entry."""
     with pytest.raises(Malformed):

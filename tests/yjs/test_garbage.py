@@ -69,6 +69,13 @@ def test_live_types_keep_what_is_in_them(write) -> None:
     assert marks(layouts, {5: Ranges([(1, 1)]), 9: Ranges([(9, 1)])}) == {}
 
 
+def test_what_follows_a_missing_struct_is_kept(write) -> None:
+    """Whether the struct before a gap is buried says nothing of the one behind it."""
+    structs = [write.item(7, b"\0"), write.text("in", parent=(5, 0)), b"\x0a\2", write.text("?", (5, 4))]
+    layouts = write.parsed([write.update([(5, 0, structs)])])
+    assert marks(layouts, {5: Ranges([(0, 1)])}) == {5: [0, 1, 0]}
+
+
 def test_late_child_of_a_dropped_type_is_collected(write) -> None:
     """A type whose contents were dropped in an earlier compaction still buries what comes later."""
     base = compact([write.update([(5, 0, [write.item(7, b"\1")])], {5: [(0, 1)]})]).state

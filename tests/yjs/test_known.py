@@ -35,6 +35,17 @@ def test_struct_past_a_gap_is_held_but_not_in_the_vector(write) -> None:
     assert decode_vector(known.encoded_vector()) == {5: 3}
 
 
+def test_struct_across_what_is_held_beyond_a_gap_moves_on(write) -> None:
+    """One struct fills a gap and passes the islands behind it, to the end of the last it touches."""
+    for islands, until in (((3, 5), 9), ((3, 9), 10), ((3, 20), 9)):
+        known = Known()
+        for clock in islands:
+            assert known.add(parse(write.keystroke(5, clock)))
+        assert known.add(parse(write.update([(5, 0, [b"\0\x09"])])))
+        assert (known.vector(), known.has_gaps) == ({5: until}, 20 in islands)
+        assert not any(known.add(parse(write.keystroke(5, clock))) for clock in islands)
+
+
 def test_repeated_delete_set_is_nothing_new(write) -> None:
     """A reconnecting client repeats its delete set; one more range is new, and the whole is what is sent on."""
     known = Known()
