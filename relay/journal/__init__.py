@@ -50,8 +50,8 @@ class Journal(Protocol):
         """Queue one entry; never blocks and never raises. `done` gets the position once it is in the journal.
 
         Appends of all rooms are written together (group commit): those wanted `soon` within a moment, the others,
-        for which nobody but their author's "saved" waits, with the next group or some milliseconds later. `done` gets StreamLost when
-        the stream of that epoch is gone, Unavailable when the connection broke or the server refused it.
+        for which nobody but their author's "saved" waits, with the next group or some milliseconds later. `done` gets
+        StreamLost when the stream of that epoch is gone, Unavailable when the connection broke or the server refused it.
         """
         ...
 
