@@ -53,10 +53,10 @@ class SnapshotStore(Protocol):
     refused, so a stale writer wastes its work and can't take anything back.
     """
 
-    async def load(self, room: RoomId) -> list[Segment]:
+    async def load(self, room: RoomId, *, even_quarantined: bool = False) -> list[Segment]:
         """The room's chain in order, from one consistent view; empty when the room was never stored.
 
-        Raises Quarantined when an operator or the relay set the room aside.
+        Raises Quarantined when an operator or the relay set the room aside, unless it is wanted even so.
         """
         ...
 
@@ -64,12 +64,14 @@ class SnapshotStore(Protocol):
         """Put `segment` behind the link that ends at `segment.after`, replacing all that followed that link.
 
         False, and nothing written, when the chain has no link ending at `after`, or already reaches `upto` or beyond
-        *other than by the links being merged*: i.e. it is written only if the chain's end <= `segment.upto`.
+        *other than by the links being merged*: i.e. it is written only if the chain's end <= `segment.upto`. Also
+        when `segment.upto` lies in an epoch that was deleted.
         """
         ...
 
     async def archive(self, room: RoomId, entries: Sequence[Entry]) -> None:
-        """Keep journal entries for good (history: who wrote what when). Storing one twice keeps it once."""
+        """Keep journal entries for good (history: who wrote what when). Storing one twice keeps it once; entries
+        that end in an epoch that was deleted are not kept."""
         ...
 
     async def history(self, room: RoomId, after: Position | None, limit: int = 1000) -> list[Entry]:
@@ -92,8 +94,16 @@ class SnapshotStore(Protocol):
         """Stored or quarantined rooms whose name starts with `prefix`, by name, after the room `after`."""
         ...
 
-    async def delete(self, room: RoomId) -> bool:
-        """Remove the room's chain, archive and quarantine; False when nothing was stored."""
+    async def delete(self, room: RoomId, epoch: int = 0) -> bool:
+        """Remove the room's chain, archive and quarantine; False when nothing was stored.
+
+        Nothing of the journal epochs up to `epoch` will be stored again, so that a relay that has the room in memory
+        can't bring it back; the name may begin again in a later epoch.
+        """
+        ...
+
+    async def deleted(self, room: RoomId) -> int:
+        """The journal epoch up to which the room was deleted; 0 when it never was."""
         ...
 
     async def ping(self) -> None:

@@ -26,17 +26,18 @@ class MemorySnapshotStore:
 
     def __init__(self) -> None:
         self._records: dict[RoomId, _Record] = {}
+        self._deleted: dict[RoomId, int] = {}
 
-    async def load(self, room: RoomId) -> list[Segment]:
+    async def load(self, room: RoomId, *, even_quarantined: bool = False) -> list[Segment]:
         record = self._records.get(room, _Record())
-        if record.quarantined is not None:
+        if record.quarantined is not None and not even_quarantined:
             raise Quarantined(record.quarantined)
         return list(record.chain)
 
     async def store(self, room: RoomId, segment: Segment) -> bool:
         record = self._records.get(room) or _Record()
         link = place([known.upto for known in record.chain], segment)
-        if link is None:
+        if link is None or segment.upto.epoch <= await self.deleted(room):
             return False
         record.chain[link:] = [segment]
         record.written = datetime.now(UTC)
@@ -44,7 +45,7 @@ class MemorySnapshotStore:
         return True
 
     async def archive(self, room: RoomId, entries: Sequence[Entry]) -> None:
-        if entries:
+        if entries and max(entry.position.epoch for entry in entries) > await self.deleted(room):
             known = self._records.setdefault(room, _Record()).archive
             for entry in entries:
                 known.setdefault(entry.position, entry)
@@ -88,8 +89,12 @@ class MemorySnapshotStore:
                 found.append(info)
         return found
 
-    async def delete(self, room: RoomId) -> bool:
+    async def delete(self, room: RoomId, epoch: int = 0) -> bool:
+        self._deleted[room] = max(epoch, await self.deleted(room))
         return self._records.pop(room, None) is not None
+
+    async def deleted(self, room: RoomId) -> int:
+        return self._deleted.get(room, 0)
 
     async def ping(self) -> None:
         pass

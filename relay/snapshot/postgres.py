@@ -44,7 +44,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _LOAD = """
 SELECT r.quarantined, r.upto_epoch AS end_epoch, r.upto_ms AS end_ms, r.upto_seq AS end_seq,
        s.link, s.after_epoch, s.after_ms, s.after_seq, s.upto_epoch, s.upto_ms, s.upto_seq, s.state, s.clocks
-FROM relay.room r LEFT JOIN relay.segment s ON s.room = r.room AND r.quarantined IS NULL
+FROM relay.room r LEFT JOIN relay.segment s ON s.room = r.room AND (r.quarantined IS NULL OR $2)
 WHERE r.room = $1 ORDER BY s.link
 """
 _CHAIN = """
@@ -101,6 +101,11 @@ WITH chain AS (DELETE FROM relay.segment WHERE room = $1),
      known AS (DELETE FROM relay.room WHERE room = $1 RETURNING 1)
 SELECT EXISTS (SELECT FROM known) OR EXISTS (SELECT FROM history)
 """
+_BURY = """
+INSERT INTO relay.deleted (room, epoch) VALUES ($1, $2)
+ON CONFLICT (room) DO UPDATE SET epoch = greatest(relay.deleted.epoch, EXCLUDED.epoch), deleted = now()
+"""
+_DELETED = "SELECT epoch FROM relay.deleted WHERE room = $1"
 
 
 class PostgresSnapshotStore:
@@ -146,11 +151,11 @@ class PostgresSnapshotStore:
             raise _unavailable(error) from error
         return cls(pool, connect_timeout, statement_timeout + 5)
 
-    async def load(self, room: RoomId) -> list[Segment]:
-        rows = await self._run(lambda connection: connection.fetch(_LOAD, room))
+    async def load(self, room: RoomId, *, even_quarantined: bool = False) -> list[Segment]:
+        rows = await self._run(lambda connection: connection.fetch(_LOAD, room, even_quarantined))
         if not rows:
             return []
-        if (reason := rows[0]["quarantined"]) is not None:
+        if (reason := rows[0]["quarantined"]) is not None and not even_quarantined:
             raise Quarantined(reason)
         chain = [
             Segment(_position(row, "after"), Position(row["upto_epoch"], row["upto_ms"], row["upto_seq"]), *row[-2:])
@@ -166,7 +171,7 @@ class PostgresSnapshotStore:
                 await connection.execute(_LOCK, room)
                 chain = await connection.fetch(_CHAIN, room)
                 link = place([Position(*row[:3]) for row in chain], segment)
-                if link is None:
+                if link is None or segment.upto.epoch <= (await connection.fetchval(_DELETED, room) or 0):
                     return False
                 size = sum(row["size"] for row in chain[:link]) + len(segment.state)
                 after = segment.after or (None, None, None)
@@ -184,6 +189,8 @@ class PostgresSnapshotStore:
         async def work(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
                 await connection.execute(_LOCK, room)
+                if max(wanted).epoch <= (await connection.fetchval(_DELETED, room) or 0):
+                    return
                 span = (*min(wanted), *max(wanted))
                 rows = await connection.fetch(_OVERLAPPING, room, *span)
                 if not rows:
@@ -227,13 +234,18 @@ class PostgresSnapshotStore:
         rows = await self._run(lambda connection: connection.fetch(_LIST, start, _beyond(prefix), limit))
         return [_info(row) for row in rows]
 
-    async def delete(self, room: RoomId) -> bool:
+    async def delete(self, room: RoomId, epoch: int = 0) -> bool:
         async def work(connection: asyncpg.Connection) -> bool:
             async with connection.transaction():
                 await connection.execute(_LOCK, room)
+                if epoch:
+                    await connection.execute(_BURY, room, epoch)
                 return bool(await connection.fetchval(_DELETE, room))
 
         return await self._run(work, repeatable=False)
+
+    async def deleted(self, room: RoomId) -> int:
+        return await self._run(lambda connection: connection.fetchval(_DELETED, room)) or 0
 
     async def ping(self) -> None:
         await self._run(lambda connection: connection.fetchval("SELECT 1"))

@@ -242,6 +242,34 @@ async def test_delete_forgets_all(store: SnapshotStore, room: RoomId) -> None:
     assert await store.history(other, None) == [entry(1)]
 
 
+async def test_delete_for_good(store: SnapshotStore, room: RoomId) -> None:
+    """Nothing of a deleted epoch is stored or archived again, whoever still has it; a later epoch begins anew."""
+    assert await store.store(room, link(None, 10))
+    assert await store.deleted(room) == 0
+    assert await store.delete(room, 1) is True
+    assert await store.store(room, link(None, 20)) is False
+    await store.archive(room, [entry(1)])
+    assert (await store.load(room), await store.info(room), await store.history(room, None)) == ([], None, [])
+    assert await store.deleted(room) == 1
+    later = Segment(None, at(1, epoch=2), b"later", b"")
+    await store.archive(room, [entry(1, epoch=2)])
+    assert await store.store(room, later)
+    assert await store.load(room) == [later]
+    assert await store.history(room, None) == [entry(1, epoch=2)]
+    assert await store.delete(room) is True
+    assert await store.deleted(room) == 1
+
+
+async def test_load_even_quarantined(store: SnapshotStore, room: RoomId) -> None:
+    """An operator may look at a room that was set aside."""
+    assert await store.store(room, link(None, 10))
+    await store.quarantine(room, "bad")
+    assert await store.load(room, even_quarantined=True) == [link(None, 10)]
+    unstored = RoomId(room + "2")
+    await store.quarantine(unstored, "bad")
+    assert await store.load(unstored, even_quarantined=True) == []
+
+
 async def test_delete_archive_alone(store: SnapshotStore, room: RoomId) -> None:
     """A history without a chain is something to delete, but not a stored room to list."""
     await store.archive(room, [entry(1)])
