@@ -51,7 +51,16 @@ class Journal(Protocol):
 
         Appends of all rooms are written together (group commit): those wanted `soon` within a moment, the others,
         for which nobody but their author's "saved" waits, with the next group or some milliseconds later. `done` gets
-        StreamLost when the stream of that epoch is gone, Unavailable when the connection broke or the server refused it.
+        StreamLost when the stream of that epoch is gone, Unavailable when the connection broke or the server refused.
+        """
+        ...
+
+    async def intervene(self, room: RoomId, after: Position | None, edits: Sequence[Edit]) -> Position:
+        """Append one entry from outside the room, as an operator or an API does; `after` as in `open`.
+
+        It begins a new epoch, which takes over what the stream holds. So a relay that has the room in memory gets
+        StreamLost, opens the room again and finds the entry, and no snapshot it makes meanwhile covers it unseen.
+        Raises Unavailable; then the entry may or may not be there.
         """
         ...
 
@@ -69,6 +78,10 @@ class Journal(Protocol):
 
     async def retire(self, room: RoomId, upto: Position) -> bool:
         """Forget the room's stream if it holds nothing after `upto` (a closed room leaves nothing behind in memory)."""
+        ...
+
+    async def epoch(self, room: RoomId) -> int:
+        """The epoch of the room's stream, or of the last one where it was forgotten a moment ago; else 0."""
         ...
 
     async def length(self, room: RoomId) -> int:

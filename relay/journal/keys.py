@@ -1,10 +1,12 @@
 """Every key the journal keeps in Redis.
 
     key                       type    owner                      time to live
-    materi:{<room>}:epoch     string  open.lua writes it         none while the room has a stream; TOMBSTONE_MS after
+    materi:{<room>}:epoch     string  open.lua, intervene.lua    none while the room has a stream; TOMBSTONE_MS after
                                                                  the stream was deleted or retired
     materi:{<room>}:j:<epoch> stream  open.lua creates it,       none: trimmed up to a committed snapshot, unlinked by
-                                      XADD NOMKSTREAM appends    forget.lua (or by open.lua when it lost its end)
+                                      XADD NOMKSTREAM appends,   forget.lua (or by open.lua when it lost its end)
+                                      intervene.lua renames it
+    materi:control            stream  relay.control              none: its last thousand entries
 
 The braces are a Redis Cluster hash tag: all keys of a room live in one slot, so one script may touch them. Braces in a
 room's name would end the tag early, hence they are percent-encoded. The epoch is part of the stream's name: an append

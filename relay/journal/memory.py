@@ -63,6 +63,16 @@ class MemoryJournal:
         else:
             loop.call_soon(done, stream.add(self._node, tuple(edits)))
 
+    async def intervene(self, room: RoomId, after: Position | None, edits: Sequence[Edit]) -> Position:
+        await self.open(room, after)
+        stream = self._streams[room]
+        self._epoch = stream.epoch = max(time.time_ns() // 1_000_000, self._epoch + 1)
+        stream.entries = [
+            entry._replace(position=entry.position._replace(epoch=stream.epoch)) for entry in stream.entries
+        ]
+        stream.last = stream.last._replace(epoch=stream.epoch)
+        return stream.add(self._node, tuple(edits))
+
     async def read(self, room: RoomId, after: Position | None, upto: Position | None, limit: int = 1000) -> list[Entry]:
         self._check()
         stream = self._streams.get(room)
@@ -85,6 +95,11 @@ class MemoryJournal:
             return False
         self._streams.pop(room, None)
         return True
+
+    async def epoch(self, room: RoomId) -> int:
+        self._check()
+        stream = self._streams.get(room)
+        return 0 if stream is None else stream.epoch
 
     async def length(self, room: RoomId) -> int:
         self._check()

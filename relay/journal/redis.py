@@ -64,6 +64,7 @@ class RedisJournal:
         self._client.set_response_callback("XRANGE", cast(Any, _as_it_is))
         scripts = files("relay.journal")
         self._open = self._client.register_script(scripts.joinpath("open.lua").read_text())
+        self._intervene = self._client.register_script(scripts.joinpath("intervene.lua").read_text())
         self._forget = self._client.register_script(scripts.joinpath("forget.lua").read_text())
 
     @property
@@ -98,11 +99,24 @@ class RedisJournal:
         raise StreamLost(f"the stream of {room!r} vanished while it was read")
 
     def append(self, room: RoomId, epoch: int, edits: Sequence[Edit], done: Appended, *, soon: bool = True) -> None:
-        fields = [self._node]
+        command = pack(b"XADD", stream_key(room, epoch), b"NOMKSTREAM", b"*", *self._fields(edits))
+        self._wire.submit(command, partial(_appended, room, epoch, done), soon)
+
+    async def intervene(self, room: RoomId, after: Position | None, edits: Sequence[Edit]) -> Position:
+        held = after or Position(0, 0, 0)
+        keys = [epoch_key(room), stream_prefix(room)]
+        async with self._errors():
+            await self._open(keys=keys, args=list(held))
+            epoch, entry = await self._intervene(keys=keys, args=self._fields(edits))
+        ms, _, seq = entry.partition(b"-")
+        return Position(int(epoch), int(ms), int(seq))
+
+    def _fields(self, edits: Sequence[Edit]) -> list[bytes]:
+        """An entry: the node, then actor and update of each edit."""
+        fields = [b"n", self._node]
         for actor, update in edits:
             fields += (actor.encode("utf-8", "surrogatepass"), update)
-        command = pack(b"XADD", stream_key(room, epoch), b"NOMKSTREAM", b"*", b"n", *fields)
-        self._wire.submit(command, partial(_appended, room, epoch, done), soon)
+        return fields
 
     async def read(self, room: RoomId, after: Position | None, upto: Position | None, limit: int = 1000) -> list[Entry]:
         entries: list[Entry] = []
@@ -127,6 +141,10 @@ class RedisJournal:
         args = [str(TOMBSTONE_MS), str(upto.epoch), entry_id(upto)]
         async with self._errors():
             return bool(await self._forget(keys=[epoch_key(room), stream_prefix(room)], args=args))
+
+    async def epoch(self, room: RoomId) -> int:
+        async with self._errors():
+            return await self._epoch(room)
 
     async def length(self, room: RoomId) -> int:
         async with self._errors():

@@ -287,3 +287,34 @@ async def test_a_closed_journal_is_unavailable(journal: Journal, room: RoomId, a
         await append(room, epoch, b"late")
     with pytest.raises(Unavailable):
         await journal.ping()
+
+
+async def test_intervention_reaches_whoever_has_the_room(journal: Journal, room: RoomId, append: Append) -> None:
+    """An entry from outside is in a greater epoch, behind all that was there; appends to the old one fail."""
+    assert await journal.epoch(room) == 0
+    opened = await journal.open(room, None)
+    assert await journal.epoch(room) == opened.epoch
+    first = await append(room, opened.epoch, b"one")
+    there = await journal.intervene(room, None, [Edit(Actor("root"), b"two"), Edit(Actor(""), b"three")])
+    assert there.epoch > opened.epoch
+    assert there > first
+    with pytest.raises(StreamLost):
+        await append(room, opened.epoch, b"late")
+    again = await journal.open(room, first)
+    assert again.epoch == await journal.epoch(room) == there.epoch
+    assert [entry.edits for entry in again.entries] == [
+        (Edit(Actor("ann"), b"one"),),
+        (Edit(Actor("root"), b"two"), Edit(Actor(""), b"three")),
+    ]
+    assert again.entries[-1].position == there
+    await journal.trim(room, first)
+    assert await journal.length(room) == 2
+    assert await append(room, again.epoch, b"four") > there
+
+
+async def test_intervention_in_a_room_without_stream(journal: Journal, room: RoomId) -> None:
+    """It makes the stream, with an epoch past the position the caller holds."""
+    held = Position(int(time.time() * 1000) + 5000, 1, 0)
+    there = await journal.intervene(room, held, [Edit(Actor("root"), b"one")])
+    assert there.epoch > held.epoch
+    assert [entry.position for entry in await journal.read(room, held, None)] == [there]
