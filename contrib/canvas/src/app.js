@@ -43,7 +43,7 @@ const WORDS = {
   saving: ['busy', 'Saving…'],
   late: ['bad', 'Not saved yet: the server has not confirmed'],
   saved: ['good', 'Saved'],
-  readonly: ['good', 'Connected, read only'],
+  readonly: ['bad', 'Read only: your changes are not saved'],
   offline: ['bad', 'Offline, trying again'],
   kept: ['bad', 'Offline, your edits are kept in this window'],
   refused: ['bad', 'Not connected'],
@@ -59,15 +59,20 @@ connection.onchange = () => {
     editor.setEditable(editable)
     if (editable && document.activeElement === document.body) editor.commands.focus('start', { scrollIntoView: false })
   }
+  tell(connection.refusal ?? (connection.hint && `${connection.hint}. Trying again.`), connection.refusal !== null)
+}
+
+const tell = (words, ended) => {
   const notice = element('notice')
-  notice.hidden = !connection.refusal
-  if (connection.refusal && notice.firstChild?.textContent !== connection.refusal) {
-    const again = document.createElement('button')
-    again.type = 'button'
-    again.textContent = 'Try again'
-    again.addEventListener('click', () => connection.retry())
-    notice.replaceChildren(document.createTextNode(connection.refusal), again)
-  }
+  notice.hidden = !words
+  if (!words || notice.firstChild?.textContent === words) return
+  notice.replaceChildren(document.createTextNode(words))
+  if (!ended) return
+  const again = document.createElement('button')
+  again.type = 'button'
+  again.textContent = 'Try again'
+  again.addEventListener('click', () => connection.retry())
+  notice.append(again)
 }
 connection.onchange()
 

@@ -21,14 +21,17 @@ const REFUSALS = {
 /**
  * The provider, and what it takes to tell the truth about it.
  *
- * An edit is saved when the server says so: it answers updates with message 100 and the number of them that its
- * journal now holds. So we count the updates that leave the socket and the ones confirmed.
+ * An edit is saved when the server says so: it answers updates with message 100 and how many of them its journal now
+ * holds; 0 says that one was refused, because we may only read. So we count what leaves the socket and what is answered.
  */
 export class Connection {
   onchange = () => {}
   loaded = false
   readonly = false
+  /** Why the connection ended for good, in words. */
   refusal = null
+  /** What the server said before it ended a connection that will be tried again. */
+  hint = null
   #sent = 0
   #edited = false
   #offlineEdits = false
@@ -54,14 +57,17 @@ export class Connection {
     this.provider.messageHandlers[MESSAGE_SAVED] = (_, decoder) => this.#confirmed(readVarUint(decoder))
     this.provider.messageHandlers[MESSAGE_AUTH] = (_, decoder) => {
       readVarUint(decoder)
-      this.#refuse(readVarString(decoder))
+      this.hint = readVarString(decoder)
     }
     this.provider.on('status', ({ status }) => {
       if (status === 'connected') this.#offline = false
       this.onchange()
     })
     this.provider.on('sync', synced => {
-      if (synced) this.loaded = true
+      if (synced) {
+        this.loaded = true
+        this.hint = null
+      }
       this.onchange()
     })
     this.provider.on('connection-close', event => this.#closed(event))
@@ -94,7 +100,7 @@ export class Connection {
 
   /** Connect again after a refusal or a wait. */
   retry () {
-    this.refusal = null
+    this.refusal = this.hint = null
     this.provider.connect()
     this.onchange()
   }
@@ -105,7 +111,8 @@ export class Connection {
   }
 
   #confirmed (count) {
-    this.#sent = Math.max(0, this.#sent - count)
+    if (count === 0) this.readonly = true
+    this.#sent = Math.max(0, this.#sent - Math.max(1, count))
     if (this.#sent === 0) this.#offlineEdits = false
     this.#watch()
     this.onchange()
