@@ -23,12 +23,12 @@ export const escaped = room => room.split('/').map(encodeURIComponent).join('/')
  * A client of `kind` in `room`. Options: token (string, or for Hocuspocus a function), params (query of y-websocket),
  * protocols, headers, doc, name (announced as presence), socket (a shared Hocuspocus socket), session (v4).
  *
- * closes: codes of closed connections; denied: reasons; statuses: SyncStatus values; pings: count; confirmed: highest
- * clock of our own that the server sent back.
+ * closes: codes of closed connections; denied: reasons; statuses: SyncStatus values; acks: values of message 100;
+ * pings: count; confirmed: highest clock of our own that the server sent back.
  */
 export const connect = (kind, url, room, options = {}) => {
   const doc = options.doc ?? new Y.Doc()
-  const client = { kind, room, doc, closes: [], denied: [], statuses: [], acks: 0, pings: 0, confirmed: 0, scope: undefined }
+  const client = { kind, room, doc, closes: [], denied: [], statuses: [], acks: [], pings: 0, confirmed: 0, scope: undefined }
   if (isHocuspocus(kind)) hocuspocus(client, url, options)
   else ywebsocket(client, url, options)
   if (options.name) client.awareness.setLocalStateField('user', { name: options.name })
@@ -71,7 +71,7 @@ const ywebsocket = (client, url, { token, params = {}, protocols = [], headers, 
     }
     return sync(encoder, decoder, ...rest)
   }
-  provider.messageHandlers[100] = (_, decoder) => { client.acks += decoding.readVarUint(decoder) }
+  provider.messageHandlers[100] = (_, decoder) => { client.acks.push(decoding.readVarUint(decoder)) }
   Object.assign(client, {
     provider,
     awareness: provider.awareness,

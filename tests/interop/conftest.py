@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 HERE = Path(__file__).parent
-KINDS = ["yws2", "yws3", "hp2", "hp3", "hp4"]
 START_TIMEOUT = 30.0
 
 

@@ -9,6 +9,12 @@ KINDS = ["hp2", "hp3", "hp4"]
 Run = Callable[..., dict[str, Any]]
 
 
+@pytest.fixture(scope="module")
+def relay(relays: Callable[..., Any]) -> Any:
+    """A relay that pings often."""
+    return relays("--ping-interval", "1")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_acknowledged(relay: Any, play: Run, room: str, kind: str) -> None:
     """Each update is acknowledged exactly once, so the count of unsynced changes returns to zero."""
@@ -38,9 +44,9 @@ def test_gathered_changes(relay: Any, play: Run, room: str) -> None:
     assert found["messages"] < 30
 
 
-def test_pings(relays: Callable[..., Any], play: Run, room: str) -> None:
+def test_pings(relay: Any, play: Run, room: str) -> None:
     """Version 4 is pinged while the document is silent, earlier versions never; all of them stay connected."""
-    found = play("hocuspocus", "pings", relays("--ping-interval", "1"), room=room, lasts=3500)
+    found = play("hocuspocus", "pings", relay, room=room, lasts=2600)
     assert all(found[kind]["closes"] == [] for kind in KINDS)
     assert found["hp4"]["pings"] >= 2
     assert found["hp2"]["pings"] == found["hp3"]["pings"] == 0
@@ -48,7 +54,7 @@ def test_pings(relays: Callable[..., Any], play: Run, room: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_silence(relay: Any, play: Run, room: str) -> None:
+def test_silence(relays: Callable[..., Any], play: Run, room: str) -> None:
     """Nobody reconnects in 70 s of silence, though clients give up after 30 s without a word from the server."""
-    found = play("hocuspocus", "pings", relay, room=room, lasts=70_000, deadline=100)
+    found = play("hocuspocus", "pings", relays(), room=room, lasts=70_000, deadline=100)
     assert all(found[kind]["closes"] == [] for kind in KINDS)

@@ -85,33 +85,35 @@ export const carriers = async ({ url, room, write }) => {
   return result
 }
 
-/** An open Hocuspocus document outlives its token: the server asks for the next one in time. */
-export const refresh = async ({ url, room, kind, tokens, lasts, write }, meet) => {
-  let asked = 0
-  const client = connect(kind, url, room, { token: () => tokens[Math.min(asked++, tokens.length - 1)], name: 'Fresh' })
+/** Open Hocuspocus documents outlive their tokens: the server asks for the next one in time. */
+export const refresh = async ({ url, room, kinds, tokens, lasts, write }) => {
+  const asked = kinds.map(() => 0)
+  const clients = kinds.map((kind, i) =>
+    connect(kind, url, room, { token: () => tokens[Math.min(asked[i]++, tokens.length - 1)], name: kind }))
   const other = connect('yws3', url, room, { token: write, name: 'Other' })
-  await allSynced([client, other])
+  await allSynced([...clients, other])
   await sleep(lasts)
-  client.doc.getText('text').insert(0, 'still here')
-  await allSaved([client])
-  await converged([client, other])
-  await seen([client, other], ['Fresh', 'Other'])
-  const result = { asked, closes: client.closes, denied: client.denied, text: other.doc.getText('text').toString() }
-  destroyAll([client, other])
+  for (const { doc, kind } of clients) doc.getText('text').insert(0, `${kind} `)
+  await allSaved(clients)
+  await converged([...clients, other])
+  await seen([...clients, other], [...kinds, 'Other'])
+  const result = { asked, closes: clients.flatMap(c => c.closes), denied: clients.flatMap(c => c.denied), text: other.doc.getText('text').toString() }
+  destroyAll([...clients, other])
   return result
 }
 
 /** Whoever has no next token is let go when the old one ends, and writes no more. */
-export const expiry = async ({ url, room, kind, token, lasts, write }) => {
-  const other = connect('yws3', url, room, { token: write, name: 'Other' })
+export const expiry = async ({ url, room, kinds, token, lasts, write }) => {
+  const other = connect('hp3', url, room, { token: write, name: 'Other' })
   const closed = []
-  const client = connect(kind, url, room, { token, name: 'Old', extra: { onClose: ({ event }) => closed.push(event?.reason ?? event) } })
-  await allSynced([client, other])
-  await seen([client, other], ['Old', 'Other'])
-  await seen([other], ['Other'], lasts + 8000)
-  client.doc.getText('text').insert(0, 'too late')
+  const clients = kinds.map(kind =>
+    connect(kind, url, room, { token, name: kind, extra: { onClose: ({ event }) => closed.push(kind, event?.reason) } }))
+  await allSynced([...clients, other])
+  await seen([...clients, other], [...kinds, 'Other'])
+  await seen([other], ['Other'], lasts + 5000)
+  for (const { doc } of clients) doc.getText('text').insert(0, 'too late')
   await sleep(500)
-  const result = { text: other.doc.getText('text').toString(), closes: client.closes, closed, denied: client.denied }
-  destroyAll([client, other])
+  const result = { text: other.doc.getText('text').toString(), closes: Object.fromEntries(clients.map(c => [c.kind, c.closes])), closed, denied: clients.map(c => c.denied) }
+  destroyAll([...clients, other])
   return result
 }

@@ -1,6 +1,6 @@
 import * as Y from 'yjs'
 import { connect, escaped, isHocuspocus, sharedSocket } from '../clients.mjs'
-import { allSaved, allSynced, content, converged, destroyAll, seen, sleep, until } from '../waiting.mjs'
+import { allSaved, allSynced, content, converged, destroyAll, seen, until } from '../waiting.mjs'
 
 /** Several documents on one Hocuspocus socket: apart from each other; closing one leaves the rest open. */
 export const oneSocket = async ({ url, room, kind, count }) => {

@@ -1,5 +1,5 @@
 import { connect, sharedSocket } from '../clients.mjs'
-import { allSaved, allSynced, converged, destroyAll, seen, sleep, until } from '../waiting.mjs'
+import { allSaved, allSynced, converged, destroyAll, seen, sleep } from '../waiting.mjs'
 
 /** Every change is acknowledged exactly once: the count of unsynced changes returns to zero and never goes below. */
 export const acknowledged = async ({ url, room, kind, edits }) => {
