@@ -56,8 +56,15 @@ class Inbox:
         self.reply = b""
         self.ended: int | None = None
 
+    @property
+    def agreed(self) -> bool:
+        """Whether the client has sent its close frame: nothing more will come."""
+        return self._protocol is not None and self._protocol.close_rcvd is not None
+
     def receive(self, data: bytes) -> list[bytes]:
         """The messages that `data` completes, in order. Raises nothing: errors end up in `ended`."""
+        if self.ended is not None:
+            return []
         size = len(data)
         whole = size > 6 and data[0] == BINARY_FIN and size == data[1] - 122 < 132  # masked bit 128, header 6
         if whole and not self._have and not self._fragments:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from relay.room.member import Member
     from relay.room.room import Room
 
-__all__ = ["Connection", "Session"]
+__all__ = ["CLOSE_TIMEOUT", "Connection", "Session"]
 
 log = logging.getLogger("relay.connection")
 PING = b"\x89\0"
@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
         "_context",
         "_heard",
         "_inbox",
+        "_lingering",
         "_pinged",
         "_refilled",
         "_throttled",
@@ -73,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._byte_allowance = float(limits.burst_bytes)
         self._refilled = context.loop.time()
         self._throttled = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._heard = True
         self._pinged = False
         self.address = address
@@ -89,6 +91,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.closed:
+            self._await_close(data)
             return
         self._heard = True
         inbox = self._inbox
@@ -125,6 +128,15 @@ class Connection(asyncio.Protocol):
         if self._inbox.ended is not None:
             self._context.counters.closes.add(str(self._inbox.ended))
             self._end()
+            if self._inbox.agreed:
+                self.transport.close()
+
+    def _await_close(self, data: bytes) -> None:
+        """We have said that we close. Reading on until the client has agreed keeps the kernel from resetting the
+        connection over unread bytes, which would take our reason from the client."""
+        self._inbox.receive(data)
+        if self._inbox.agreed:
+            self.transport.close()
 
     def _throttle(self) -> None:
         """Too fast: stop reading until the allowance has grown back. Nothing is lost, TCP slows the client down."""
@@ -151,6 +163,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        if self._lingering is not None:
+            self._lingering.cancel()
         context = self._context
         context.connections.pop(self, None)
         left = context.addresses[self.address] = context.addresses.get(self.address, 1) - 1
@@ -186,13 +200,12 @@ class Connection(asyncio.Protocol):
         self.closed = True
         self.write = discard
         self.session.lost()
-        transport = self.transport
-        if transport.is_closing():
+        if self.transport.is_closing():
             return
         if self.paused:
-            transport.abort()  # it does not read; waiting would keep its buffers
+            self.transport.abort()  # it does not read; waiting would keep its buffers
         else:
-            transport.close()
+            self._lingering = self._context.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     # -- life --
 

@@ -12,7 +12,7 @@ from relay.hooks import ConnectAsked
 from relay.protocol.frames import close_frame
 from relay.protocol.handshake import Request, accept, negotiate, parse_request, refuse
 from relay.server.channel import room_id
-from relay.server.connection import Connection
+from relay.server.connection import CLOSE_TIMEOUT, Connection
 from relay.server.context import Context
 from relay.server.hocuspocus import HocuspocusSession
 from relay.server.origin import origin_allowed
@@ -35,12 +35,13 @@ class HttpHandler:
 class Front(asyncio.Protocol):
     """A connection of which we do not know yet what it wants."""
 
-    __slots__ = ("_context", "_head", "_http", "_timeout", "_transport")
+    __slots__ = ("_context", "_head", "_http", "_refused", "_timeout", "_transport")
 
     def __init__(self, context: Context, http: HttpHandler) -> None:
         self._context = context
         self._http = http
         self._head = b""
+        self._refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -50,6 +51,8 @@ class Front(asyncio.Protocol):
         self._timeout.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         head = self._head = self._head + data if self._head else data
         end = head.find(b"\r\n\r\n")
         if end < 0:
@@ -93,16 +96,12 @@ class Front(asyncio.Protocol):
         count = context.addresses.get(address, 0)
         self._transport.write(response)
         if (why := self._overloaded(count)) is not None:
-            context.counters.closes.add(str(why.code))
-            self._transport.write(close_frame(why.code, why.reason))
-            self._transport.close()
+            self._farewell(why.code, why.reason)
             return
         try:
             room = self._room(request.path)
         except Deny as error:
-            context.counters.closes.add(str(error.code))
-            self._transport.write(close_frame(error.code, error.reason))
-            self._transport.close()
+            self._farewell(error.code, error.reason)
             return
         context.addresses[address] = count + 1
         connection = Connection(context, self._transport, address, extension)
@@ -136,6 +135,14 @@ class Front(asyncio.Protocol):
         if context.limits.per_address and from_address >= context.limits.per_address:
             return closing.RATE_LIMITED
         return None
+
+    def _farewell(self, code: int, reason: str) -> None:
+        """Close a WebSocket that never had a session; what the client has sent by now is read and dropped, since
+        unread bytes would reset the connection and take our reason from the client."""
+        self._context.counters.closes.add(str(code))
+        self._transport.write(close_frame(code, reason))
+        self._refused = True
+        self._timeout = self._context.loop.call_later(CLOSE_TIMEOUT, self._transport.close)
 
     def _refuse(self, status: str, text: str) -> None:
         self._timeout.cancel()
