@@ -40,6 +40,8 @@ export const sharedSocket = (kind, url, log = {}) => {
   class Recorded extends WebSocket {
     constructor (address) {
       super(address)
+      // a browser's socket reports an error that nobody listens to; one of Node throws it
+      this.on('error', () => {})
       this.on('close', code => log.closes?.push(code))
       this.on('message', data => { if (data.byteLength === 1 && new Uint8Array(data)[0] === 9) log.pings = (log.pings ?? 0) + 1 })
     }
@@ -51,6 +53,7 @@ const ywebsocket = (client, url, { token, params = {}, protocols = [], headers, 
   class Recorded extends WebSocket {
     constructor (address, offered) {
       super(address, offered, { headers })
+      this.on('error', () => {})
       this.on('close', code => client.closes.push(code))
       this.on('unexpected-response', (_, response) => {
         client.denied.push(response.statusCode)
