@@ -1,6 +1,7 @@
 """What a room holds of a document: which structs and which deletes, without the document."""
 
 from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 
 from relay.errors import Malformed
 from relay.yjs.lib0 import read_uint, write_uint
@@ -61,18 +62,33 @@ class Known:
     def holds(self, layout: Layout) -> bool:
         """Whether `add` would find nothing new; records nothing."""
         for client, structs in layout.structs.items():
-            have = self._clocks.get(client, 0)
-            beyond = self._beyond.get(client)
-            for clock, length, _, _ in structs:
-                start = max(clock, have)
-                if clock + length > have and (beyond is None or not beyond.covers(start, clock + length - start)):
-                    return False
-        if layout.deletes:
-            self._decode()
-            for client, ranges in layout.deletes.items():
-                known = self._deletes.get(client)
-                if known is None or not all(known.covers(clock, length) for clock, length in ranges):
-                    return False
+            if not all(self._has(client, clock, length) for clock, length, _, _ in structs):
+                return False
+        return not layout.deletes or self._deleted(layout.deletes)
+
+    def covers(self, clocks: bytes, state: bytes) -> bool:
+        """As `holds`, for an update by its summary: whether `load` would bring nothing new. Raises Malformed."""
+        deletes_at, at = read_uint(clocks, 0)
+        for client, ranges in decode_ranges(clocks, at)[0].items():
+            if not all(self._has(client, start, length) for start, length in ranges):
+                return False
+        deletes = state[deletes_at:]
+        return deletes in (b"\0", self._deletes_encoded) or self._deleted(decode_ranges(deletes)[0])
+
+    def _has(self, client: int, clock: int, length: int) -> bool:
+        have = self._clocks.get(client, 0)
+        if clock + length <= have:
+            return True
+        beyond = self._beyond.get(client)
+        start = max(clock, have)
+        return beyond is not None and beyond.covers(start, clock + length - start)
+
+    def _deleted(self, deletes: Mapping[int, Iterable[tuple[int, int]]]) -> bool:
+        self._decode()
+        for client, ranges in deletes.items():
+            known = self._deletes.get(client)
+            if known is None or not all(known.covers(clock, length) for clock, length in ranges):
+                return False
         return True
 
     def load(self, clocks: bytes, state: bytes) -> None:

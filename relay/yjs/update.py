@@ -43,8 +43,8 @@ class Layout:
     deletes: per client the (clock, length) ranges, in the update's order; empty ranges are left out.
     deletes_at: where the delete set begins in `update`.
     count: structs in the update, Skips and empty ones included.
-    plain: each client has one section. Yjs reads only the last of several, so such an update must be forwarded
-        as `relay.yjs.merge.merge` rewrites it, never as received.
+    plain: Yjs reads in it what the layout says. Of several sections of a client it reads only the last, and structs
+        or deletes without a clock confuse it: forward such an update as `relay.yjs.merge.merge` rewrites it.
     """
 
     __slots__ = ("count", "deletes", "deletes_at", "plain", "structs", "update")
@@ -258,20 +258,24 @@ def _parse(data: bytes, limit: int | None) -> Layout:
             if length:
                 append((clock, length, start, at))
                 clock += length
+            else:
+                plain = False
         if clock > MAX_UINT:
             _beyond(at)
     deletes_at = at
     deletes: dict[int, list[tuple[int, int]]] = {}
     if size == at + 1 and not data[at]:
         return Layout(data, structs, deletes, at, total, plain)
-    at = _parse_deletes(data, at, limit, deletes)
+    at, filled = _parse_deletes(data, at, limit, deletes)
     if at != size:
         raise Malformed(f"{size - at} bytes after the update")
-    return Layout(data, structs, deletes, deletes_at, total, plain)
+    return Layout(data, structs, deletes, deletes_at, total, plain and filled)
 
 
-def _parse_deletes(data: bytes, at: int, limit: int, deletes: dict[int, list[tuple[int, int]]]) -> int:
+def _parse_deletes(data: bytes, at: int, limit: int, deletes: dict[int, list[tuple[int, int]]]) -> tuple[int, bool]:
+    """Fills `deletes`; the offset after the delete set, and whether no range was empty."""
     size = len(data)
+    filled = True
     clients, at = read_uint(data, at)
     if clients > size:
         _short(clients, at, size)
@@ -299,12 +303,14 @@ def _parse_deletes(data: bytes, at: int, limit: int, deletes: dict[int, list[tup
                 _beyond(at)
             if length:
                 ranges.append((clock, length))
+            else:
+                filled = False
         if ranges:
             if client in deletes:
                 deletes[client] += ranges
             else:
                 deletes[client] = ranges
-    return at
+    return at, filled
 
 
 def _skip_text(data: bytes, at: int) -> int:

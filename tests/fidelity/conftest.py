@@ -52,6 +52,12 @@ class Yjs:
             }
         )
 
+    def thrown(self, cases: Sequence[tuple[Sequence[bytes], bytes]]) -> list[str | None]:
+        """What Yjs throws when it applies the second to a document made of the first."""
+        return self._ask(
+            {"throws": [{"before": _texts(before), "update": _texts([update])[0]} for before, update in cases]}
+        )
+
     def type(self, patches: Sequence[Sequence[Any]], folder: Path) -> tuple[list[bytes], bytes, str]:
         """One update for each [at, delete, insert]; Yjs's encoding of the result; its text."""
         (folder / "patches.json").write_text(json.dumps(patches))

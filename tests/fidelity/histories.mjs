@@ -2,6 +2,7 @@
 //   {"make": [seed, ...]}            -> [{log: [update, ...], uploads: [index, ...]}, ...]  (updates in base64)
 //   {"check": [{name, expected: [update, ...], actual: [update, ...], then: [update, ...]}, ...]} -> ["name: what differs", ...]
 //   {"type": {patches: FILE, out: FILE}}  -> {state: update, text}      (a long text, one update a keystroke)
+//   {"throws": [{before: [update, ...], update}, ...]} -> [error or null, ...]      (what applying `update` throws)
 //   {"text": update}                 -> the text in it
 // `make` plays a random history of several clients, with every kind of content. `check` applies both lists to empty
 // documents and compares all that can be observed, then once more after `then`.
@@ -291,6 +292,17 @@ const check = ({ name, expected, actual, then }) => {
   return []
 }
 
+const throws = ({ before, update }) => {
+  const doc = new Y.Doc()
+  apply(doc, before)
+  try {
+    apply(doc, [update])
+  } catch (error) {
+    return String(error.stack)
+  }
+  return null
+}
+
 // --- a long text, one update a keystroke -------------------------------------------------------------------------
 
 // {"type": {"patches": FILE, "out": FILE}}: plays [[at, delete, insert], ...] and writes the updates to `out`, each
@@ -330,6 +342,7 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
   let answer
   if (request.make) answer = request.make.map(seed => new History(seed).play())
   else if (request.check) answer = request.check.flatMap(check)
+  else if (request.throws) answer = request.throws.map(throws)
   else if (request.type) answer = type(request.type)
   else answer = textOf(request.text)
   process.stdout.write(JSON.stringify(answer) + '\n')

@@ -133,6 +133,9 @@ def test_structs_without_a_clock_are_left_out(write) -> None:
     update = write.update([(5, 0, [write.text(""), b"\0\0", write.text("a")])], {5: [(0, 0)]})
     layout = parse(update)
     assert (layout.structs[5][0][:2], len(layout.structs[5]), layout.deletes, layout.count) == ((0, 1), 1, {}, 3)
+    assert not layout.plain
+    assert not parse(write.update([(5, 0, [write.text("")])])).plain
+    assert not parse(write.update([], {5: [(0, 0)]})).plain
 
 
 def test_sections_of_one_client_are_all_kept_and_noted(write) -> None:
