@@ -44,6 +44,10 @@ class Flush:
         self.size = sum([len(edit.update) for edit in edits])
         self.told = False  # authors got the others' edits early, because the journal is away
 
+    def of_others(self, member: Member) -> list[bytes]:
+        """The edits that `member` did not make; only until the flush is saved."""
+        return [edit.update for edit, writer in zip(self.edits, self.writers, strict=True) if writer is not member]
+
 
 class Stored:
     """A segment of the snapshot, and the number of the last flush in it (0: from before the room was loaded)."""
@@ -72,6 +76,10 @@ class Log:
         self.flushes.append(flush)
         self.tail_size += flush.size
         self.size += flush.size
+
+    def put_first(self, newest: int) -> None:
+        """Move the `newest` flushes before all others: the journal has had them longest. None may be saved yet."""
+        self.flushes.rotate(newest)
 
     def upto(self) -> Position | None:
         """Where the stored segments end."""
@@ -102,7 +110,7 @@ class Log:
         for _ in range(taken):
             flush = self.flushes.popleft()
             self.tail_size -= flush.size
-            number = flush.number
+            number = max(number, flush.number)
         self.saved -= taken
         self.tail_cache = None
         del self.segments[kept:]

@@ -70,6 +70,7 @@ class Room:
         "_limits",
         "_loop",
         "_ready",
+        "_term",
         "_writers",
         "away",
         "closed",
@@ -126,6 +127,7 @@ class Room:
         self._authors: dict[Member, int] = {}
         self._due = False
         self._ready = 0.0
+        self._term = 0  # counts outages: answers to appends made before the last one mean nothing
 
     # -- in --
 
@@ -135,9 +137,12 @@ class Room:
         Raises Malformed, Deny, and TooManyStructs: then a codec process reads it, and `submit_large` takes it.
         """
         layout = parse(update, self._limits.inline_structs)
-        if self.log.size > self._limits.document:
+        if self.log.size > self._limits.document and not self.known.holds(layout):
             self._refuse_growth()
         if self.known.add(layout):
+            if not layout.plain:
+                update = merge((layout,))
+                layout = parse(update)
             self._layouts.append(layout)
             self._edits.append(Edit(member.grant.actor, update))
             self._writers.append(member)
@@ -147,12 +152,13 @@ class Room:
 
     def submit_large(self, member: Member, update: bytes, clocks: bytes) -> None:
         """As `submit`, for an update that a codec process has read; `clocks` says what it holds. Raises Deny."""
-        if self.log.size + len(update) > self._limits.document:
-            self._refuse_growth()
-        self.known.load(clocks, update)
-        self._large.append(update)
-        self._edits.append(Edit(member.grant.actor, update))
-        self._writers.append(member)
+        if not self.known.covers(clocks, update):
+            if self.log.size + len(update) > self._limits.document:
+                self._refuse_growth()
+            self.known.load(clocks, update)
+            self._large.append(update)
+            self._edits.append(Edit(member.grant.actor, update))
+            self._writers.append(member)
         self._authors[member] = self._authors.get(member, 0) + 1
         if not self._due:
             self._schedule()
@@ -164,7 +170,10 @@ class Room:
         """Take a client's awareness update. Raises Malformed."""
         limits = self._limits
         self.counters.presence_in += 1
-        self.presence.put(member, awareness.decode(states), self._loop.time(), limits.presence, limits.clients)
+        decoded = awareness.decode(states)
+        _, told = self.presence.put(member, decoded, self._loop.time(), limits.presence, limits.clients)
+        if told and member.group is not None:
+            member.socket.write(member.group.frame(message.presence(awareness.encode(state.entry for state in told))))
         if self.presence.changed and not self._due:
             self._schedule()
 
@@ -211,19 +220,20 @@ class Room:
         if not edits:
             self._acknowledge_after_last(authors)
             return
-        self.number += 1
+        number = self.number + 1
         if large:  # never merged on the loop: they travel as they came, before what builds on them
             self._large = []
             payloads = [*large, merge(layouts)] if layouts else large
         else:
-            payloads = [layouts[0].update if len(layouts) == 1 and layouts[0].plain else merge(layouts)]
-        flush = Flush(self.number, edits, payloads, writers, authors)
+            payloads = [layouts[0].update if len(layouts) == 1 else merge(layouts)]
+        flush = Flush(number, edits, payloads, writers, authors)
         self.log.append(flush)
         counters = self.counters
         sent = 0
         for payload in flush.payloads:
             flush.frames, sent = self.fanout.send(message.update(payload), authors)
             counters.frames_out += sent
+        self.number = number  # only now: whoever was paused by one of these writes may lack the next
         counters.edits_in += len(edits)
         counters.edits_out += len(edits) * sent
         counters.edits_per_frame.observe(len(edits))
@@ -234,7 +244,7 @@ class Room:
             counters.journal_unacknowledged += len(edits)
             # With several authors each waits for the others' edits; one alone waits only for its own to be saved.
             soon = len(authors) > 1
-            self.journal.append(self.name, self.epoch, edits, partial(self._appended, flush), soon=soon)
+            self.journal.append(self.name, self.epoch, edits, partial(self._appended, flush, self._term), soon=soon)
 
     def _acknowledge_after_last(self, authors: dict[Member, int]) -> None:
         """Nothing new, so nothing to journal; but what it repeats may itself still be on its way to the journal."""
@@ -249,11 +259,13 @@ class Room:
 
     # -- saved --
 
-    def _appended(self, flush: Flush, result: Position | RelayError) -> None:
+    def _appended(self, flush: Flush, term: int, result: Position | RelayError) -> None:
         self.counters.journal_unacknowledged -= len(flush.edits)
+        if term != self._term:
+            return  # something was refused since: this flush is appended again behind it
         if isinstance(result, RelayError):
             self.fail(result)
-        elif not self.away:  # else an earlier flush was refused: this one is appended again behind it
+        else:
             self.saved(flush, result)
 
     def saved(self, flush: Flush, position: Position) -> None:
@@ -271,7 +283,7 @@ class Room:
             elif member.echo or not (alone or flush.told):
                 self._echo(member, flush, frames)
             member.acknowledge(count)
-        if self.log.tail_size > self._limits.tail:
+        if self.log.tail_size > self._limits.tail and not self.closed:
             self.on_grown(self)
 
     def _echo(self, member: Member, flush: Flush, frames: dict[Group, bytes]) -> None:
@@ -289,6 +301,7 @@ class Room:
         if self.away or self.closed:
             return
         self.away = True
+        self._term += 1
         for flush in self.log.unsaved():
             self._tell_early(flush)
         self.on_failed(self, error)
@@ -304,10 +317,7 @@ class Room:
         for member in flush.authors:
             if member not in self.members or member.group is None:
                 continue
-            others = [
-                edit.update for edit, writer in zip(flush.edits, flush.writers, strict=True) if writer is not member
-            ]
-            for update in gather(others):
+            for update in gather(flush.of_others(member)):
                 member.socket.write(member.group.frame(message.update(update)))
 
     def resume(self, epoch: int, lost: bool) -> None:
@@ -320,7 +330,7 @@ class Room:
                 flush.position = None
         for flush in list(self.log.unsaved()):
             self.counters.journal_unacknowledged += len(flush.edits)
-            self.journal.append(self.name, epoch, flush.edits, partial(self._appended, flush))
+            self.journal.append(self.name, epoch, flush.edits, partial(self._appended, flush, self._term))
 
     # -- members --
 
@@ -377,8 +387,11 @@ class Room:
             return
         segments, flushes = self.log.after(behind)
         updates = [segment.state for segment in segments]
-        updates += gather([payload for flush in flushes for payload in flush.payloads])
-        if (states := self.presence.everyone()) is not None:
-            member.socket.write(group.frame(message.presence(states)))
+        missed: list[bytes] = []
+        for flush in flushes:  # its own edits come back to it when they are saved, not before
+            missed += flush.of_others(member) if member in flush.authors else flush.payloads
+        updates += gather(missed)
         for update in updates:
             send(member, b"\0\2", update)
+        if (states := self.presence.everyone()) is not None:
+            member.socket.write(group.frame(message.presence(states)))
