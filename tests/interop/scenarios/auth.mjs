@@ -113,7 +113,7 @@ export const expiry = async ({ url, room, kinds, token, lasts, write }) => {
   await seen([other], ['Other'], lasts + 5000)
   for (const { doc } of clients) doc.getText('text').insert(0, 'too late')
   await sleep(500)
-  const result = { text: other.doc.getText('text').toString(), closes: Object.fromEntries(clients.map(c => [c.kind, c.closes])), closed, denied: clients.map(c => c.denied) }
+  const result = { text: other.doc.getText('text').toString(), closes: Object.fromEntries(clients.map(c => [c.kind, c.closes])), closed, denied: Object.fromEntries(clients.map(c => [c.kind, c.denied])) }
   destroyAll([...clients, other])
   return result
 }
