@@ -14,6 +14,7 @@ from typing import cast
 
 from relay import closing, embedded
 from relay.codec.pool import CodecPool
+from relay.control import Control
 from relay.dispatch import Dispatch
 from relay.errors import StartError, Unavailable
 from relay.gate import Gate
@@ -84,11 +85,14 @@ class Node:
             snapshot_idle=settings.snapshot_idle,
             presence_timeout=settings.presence_timeout,
         )
+        control = Control(self.redis_url, self.id, self.registry.check)
         try:
             await self.journal.start()
+            await control.start()
         except Unavailable as error:
             raise StartError(f"{error}; is REDIS_URL right, and does it run?") from None
         self._stack.push_async_callback(self.journal.close)
+        self._stack.push_async_callback(control.close)
         self.context = Context(
             registry=self.registry,
             dispatch=Dispatch([Gate(verifier)]),

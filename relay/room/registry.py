@@ -7,9 +7,11 @@ from time import time
 from typing import TYPE_CHECKING
 
 from relay import closing
-from relay.errors import CodecDied, Deny, Malformed, Quarantined, RelayError, Unavailable
+from relay.errors import CodecDied, Deny, Malformed, Quarantined, RelayError, StreamLost, Unavailable
 from relay.journal import Journal, Opened
+from relay.room import outside
 from relay.room.compactor import Compactor
+from relay.room.intake import foreign, take
 from relay.room.load import replay
 from relay.room.member import Member
 from relay.room.room import Limits, Room
@@ -53,6 +55,7 @@ class Registry:
         self.codec = codec
         self.counters = counters
         self.inline_parse = inline_parse
+        self._node = node
         self.compactor = Compactor(node, journal, snapshots, codec, counters, self._poisoned)
         self._journal = journal
         self._snapshots = snapshots
@@ -173,15 +176,72 @@ class Registry:
             try:
                 await self._journal.ping()
                 for room in list(self._away):
-                    opened = await self._journal.open(room.name, room.log.upto())
-                    there = {entry.position for entry in opened.entries}
-                    lost = opened.epoch != room.epoch or not room.log.saved_positions() <= there
-                    del self._away[room]
-                    if not room.closed:
-                        room.resume(opened.epoch, lost)
+                    try:
+                        await self._reopen(room)
+                    except Unavailable:
+                        await self._journal.ping()  # unless this raises too, only this room can't be looked up
+                if self._away:
+                    await asyncio.sleep(RETRY)
             except Unavailable:
                 await asyncio.sleep(RETRY)
         self._reappending = None
+
+    async def _reopen(self, room: Room) -> None:
+        if self.rooms.get(room.name) is not room:
+            self._away.pop(room, None)
+            return
+        opened = await self._journal.open(room.name, room.log.upto())
+        there = {entry.position for entry in opened.entries}
+        lost = opened.epoch != room.epoch or not room.log.saved_positions() <= there
+        taken = []
+        if opened.epoch != room.epoch:
+            if await self._set_aside(room):
+                # Nobody is to find the stream that was made for nothing.
+                await self._journal.retire(room.name, Position(opened.epoch, 0, 0))
+                return
+            try:
+                taken = await foreign(room, opened.entries, self._node, self.codec, self.inline_parse)
+            except (Malformed, CodecDied) as error:
+                await self.quarantine(room.name, f"edits from outside: {error}")
+                return
+        self._away.pop(room, None)
+        if room.closed:
+            return
+        if taken:
+            try:
+                take(room, taken)
+            except Deny as error:
+                # The journal has them, so no snapshot may pass them by: the next load takes them in.
+                log.warning("edits from outside refused", extra={"room": room.name, "error": error.reason})
+                room.dismiss(closing.OVERLOADED)
+                self._forget(room)
+                return
+        room.resume(opened.epoch, lost)
+
+    async def check(self, name: RoomId) -> None:
+        """Somebody changed the document from outside: do what the stores say of it. Raises Unavailable."""
+        if (loading := self._loading.get(name)) is not None:
+            await asyncio.wait([loading])
+        room = self.rooms.get(name)
+        if room is None or await self._set_aside(room):
+            return
+        if await self._journal.epoch(name) != room.epoch:
+            room.fail(StreamLost("the journal was written to from outside"))
+
+    async def _set_aside(self, room: Room) -> bool:
+        """Whether the document was quarantined or deleted since it was loaded; then nobody is in it any more."""
+        info = await self._snapshots.info(room.name)
+        if info is not None and info.quarantined is not None:
+            why = closing.QUARANTINED
+        elif await self._snapshots.deleted(room.name) >= room.epoch:
+            why = closing.DELETED
+        else:
+            return False
+        if not room.closed:
+            log.info("room set aside", extra={"room": room.name, "code": why.code, "reason": why.reason})
+            room.dismiss(why)
+            self._forget(room)
+        return True
 
     # -- rest --
 
@@ -201,7 +261,10 @@ class Registry:
 
     async def _unload(self, room: Room) -> None:
         try:
-            if not await self._store(room) or room.members or room.log.flushes or room.away:
+            stored = await self._store(room)
+            if room.closed:
+                return  # deleted or quarantined meanwhile
+            if not stored or room.members or room.log.flushes or room.away:
                 self._empty[room] = self._loop.time()  # try again later; somebody may be back
                 if room.members:
                     del self._empty[room]
@@ -239,13 +302,10 @@ class Registry:
         await self._snapshots.quarantine(name, reason)
 
     async def delete(self, name: RoomId) -> bool:
-        """Forget a document: clients are told, journal and snapshot go. False when there was none."""
-        room = self.rooms.get(name)
-        if room is not None:
-            room.dismiss(closing.DELETED)
-            self._forget(room)
-        await self._journal.delete(name)
-        return await self._snapshots.delete(name) or room is not None
+        """Forget a document: journal and snapshot go, clients are told. False when there was none."""
+        existed = await outside.delete(self._journal, self._snapshots, name)
+        await self.check(name)
+        return existed
 
     async def close(self, within: float) -> bool:
         """Store every room, in at most `within` seconds; False when some could not be (their journal has them)."""
