@@ -51,5 +51,5 @@ def encode(entries: Iterable[bytes]) -> bytes:
 
 
 def gone(client: ClientId, clock: int) -> State:
-    """The state that says `client` has left; `clock` is one past the last it announced."""
+    """The state that says `client` has left; `clock` is the last it announced."""
     return State(client, clock, write_uint(client) + write_uint(clock) + write_bytes(NULL), True)

@@ -7,10 +7,11 @@ from relay.errors import Malformed
 from relay.protocol.messages import Message, Presence, QueryPresence, Update, read_sync, take_bytes
 from relay.yjs.lib0 import read_uint, write_bytes, write_uint
 
-__all__ = ["ACKNOWLEDGED", "SYNC", "decode", "denied", "presence", "step1", "step2", "update"]
+__all__ = ["ACKNOWLEDGED", "REFUSED", "SYNC", "decode", "denied", "presence", "step1", "step2", "update"]
 
 SYNC, AWARENESS, AUTH, QUERY_AWARENESS, ACK = 0, 1, 2, 3, 100
-ACKNOWLEDGED = bytes((ACK, 1))
+ACKNOWLEDGED, REFUSED = bytes((ACK, 1)), bytes((ACK, 0))
+"""Exactly one for each Update and Step2 of a client that opted in, in order: saved, or not applied (read-only)."""
 
 
 def decode(message: bytes) -> Message:

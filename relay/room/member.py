@@ -32,7 +32,7 @@ class Member:
 
     prefix: what its frames start with (Hocuspocus: the encoded address; y-websocket: nothing).
     echo: it learns that an edit is saved by getting it back (y-websocket).
-    acknowledgement: the frame that says "saved", or None; `each`: one for every update, not one for every flush.
+    acknowledgement: the message that says "saved", exactly one for every update it sends; None if it wants none.
     leave: called by the room when it must let go of the client for good, with the reason.
     """
 
@@ -40,7 +40,6 @@ class Member:
         "acknowledgement",
         "asked",
         "behind",
-        "each",
         "echo",
         "grant",
         "group",
@@ -59,7 +58,6 @@ class Member:
         prefix: bytes = b"",
         echo: bool = False,
         acknowledgement: bytes | None = None,
-        each: bool = False,
     ) -> None:
         self.socket = socket
         self.grant = grant
@@ -67,7 +65,6 @@ class Member:
         self.prefix = prefix
         self.echo = echo
         self.acknowledgement = frame(acknowledgement) if acknowledgement else None
-        self.each = each
         self.group: Group | None = None  # None while it is no member or reads too slowly
         self.behind: int | None = None  # the last flush a slow reader has; None while it keeps up
         self.asked: bytes | None = None  # a state vector to answer once a slow reader has drained
@@ -80,4 +77,4 @@ class Member:
         if self.behind is not None:
             self.owed += count
             return
-        self.socket.write(self.acknowledgement * count if self.each else self.acknowledgement)
+        self.socket.write(self.acknowledgement * count)

@@ -20,18 +20,35 @@ class _Held:
         self.renewed = renewed
 
 
-class RoomPresence:
-    """States by client id, and the entries that changed since the last flush."""
+REMEMBERED = 1000
+"""Client ids that left and are remembered, per room."""
 
-    __slots__ = ("changed", "held")
+
+class RoomPresence:
+    """States by client id, and the entries that changed since the last flush.
+
+    A client that comes back announces the clock it left with, which everybody who heard that it left ignores:
+    y-protocols wants a greater one. Telling it that it left makes it announce itself again, past that clock
+    (`awareness.js`, applyAwarenessUpdate: "never let a remote client remove this local state").
+    """
+
+    __slots__ = ("_left", "changed", "held")
 
     def __init__(self) -> None:
+        self._left: dict[ClientId, int] = {}
         self.held: dict[ClientId, _Held] = {}
         self.changed: dict[ClientId, bytes] = {}
 
-    def put(self, member: Member, states: list[State], now: float, max_bytes: int, max_clients: int) -> int:
-        """Take what `member` announces; the number of states refused (another's id, too big, too many, too old)."""
+    def put(
+        self, member: Member, states: list[State], now: float, max_bytes: int, max_clients: int
+    ) -> tuple[int, list[State]]:
+        """Take what `member` announces.
+
+        Returns how many states were refused (another's id, too big, too many, too old), and what `member` must be told:
+        of its ids that left, so that it announces them with a greater clock.
+        """
         refused = 0
+        told: list[State] = []
         held = self.held
         for state in states:
             client = state.client
@@ -42,6 +59,9 @@ class RoomPresence:
                 if len(state.entry) > max_bytes or len(held) >= max_clients:
                     refused += 1
                     continue
+                if state.clock <= self._left.get(client, -1):
+                    told.append(gone(client, self._left[client]))
+                    continue
                 held[client] = _Held(state, member, now)
             elif known.owner is not member:
                 # a client may repeat what it heard of others; only the owner's word counts
@@ -51,12 +71,12 @@ class RoomPresence:
                 refused += 1
                 continue
             elif state.null:
-                del held[client]
+                self._forget(client)
             else:
                 known.state = state
                 known.renewed = now
             self.changed[client] = state.entry
-        return refused
+        return refused, told
 
     def drop(self, member: Member) -> bool:
         """Announce that `member`'s client ids have left; True if it had any."""
@@ -68,9 +88,16 @@ class RoomPresence:
 
     def _end(self, clients: list[ClientId]) -> bool:
         for client in clients:
-            state = self.held.pop(client).state
-            self.changed[client] = gone(client, state.clock + 1).entry
+            # With the clock it had, as y-protocols does: the client's next state counts again.
+            self.changed[client] = gone(client, self._forget(client).clock).entry
         return bool(clients)
+
+    def _forget(self, client: ClientId) -> State:
+        state = self.held.pop(client).state
+        self._left[client] = state.clock
+        if len(self._left) > REMEMBERED:
+            del self._left[next(iter(self._left))]
+        return state
 
     def take_changes(self) -> bytes:
         """The awareness update for everybody, and forget that it was due."""

@@ -104,9 +104,7 @@ class HocuspocusChannel(Channel):
 
     def make_member(self, grant: Grant) -> Member:
         acknowledgement = protocol.sync_status(self.prefix, True)
-        return Member(
-            self.connection, grant, self.let_go, prefix=self.prefix, acknowledgement=acknowledgement, each=True
-        )
+        return Member(self.connection, grant, self.let_go, prefix=self.prefix, acknowledgement=acknowledgement)
 
     def joined(self, member: Member, room: Room) -> None:
         self._joining = False

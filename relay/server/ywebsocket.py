@@ -60,7 +60,9 @@ class YWebsocketChannel(Channel):
         self.connection.close(closing.CLOSINGS[error.code], error.reason)
 
     def write_refused(self, nothing_new: bool) -> None:
-        """The protocol has no word for it: the edit is ignored."""
+        """The protocol has no word for it, except to those who opted in: the edit is ignored."""
+        if self.acknowledge:
+            self.connection.write(frame(protocol.ACKNOWLEDGED if nothing_new else protocol.REFUSED))
 
     def let_go(self, why: Closing) -> None:
         self.connection.close(why)
