@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from relay.codec.worker import LENGTH, pack
-from relay.errors import CodecDied
+from relay.errors import CodecDied, Malformed, Unavailable
 
 if TYPE_CHECKING:
     from relay.metrics import Counters
@@ -19,11 +19,16 @@ __all__ = ["CodecPool"]
 log = logging.getLogger("relay.codec")
 
 
+class _Died(CodecDied):
+    """The process died; a job that ran past its deadline is not worth another one."""
+
+
 class CodecPool:
     """Runs jobs in up to `processes` processes; more jobs wait their turn.
 
-    deadline: seconds after which a job's process is killed. Every job raises CodecDied when its process dies, and
-    Malformed when the bytes are not what they should be.
+    deadline: seconds after which a job's process is killed. Every job raises Malformed when the bytes are not what they
+    should be, CodecDied when two processes died on it (one may have been killed while it was idle) or it ran past its
+    deadline, and Unavailable when the pool is closed or no process can be started.
     """
 
     def __init__(self, processes: int, counters: "Counters", deadline: float = 120.0) -> None:
@@ -59,34 +64,51 @@ class CodecPool:
         started = perf_counter()
         try:
             async with self._slots:
-                if self._closed:
-                    raise CodecDied("the codec pool is closed")
-                process = self._idle.pop() if self._idle else await self._start()
+                message = pack((job, arguments))
                 try:
-                    done, result = await asyncio.wait_for(self._ask(process, pack((job, arguments))), self._deadline)
-                except BaseException as error:
-                    self._kill(process)
-                    if isinstance(error, TimeoutError | OSError | asyncio.IncompleteReadError):
-                        log.error("codec process died", extra={"job": job, "pid": process.pid})
-                        raise CodecDied(f"a codec process died on a {job} job") from None
-                    raise
-                self._idle.append(process)
+                    done, result = await self._attempt(job, message)
+                except _Died:
+                    done, result = await self._attempt(job, message)
         finally:
             self._counters.codec_queue -= 1
             self._counters.codec_seconds[job].observe(perf_counter() - started)
-        if not done:
+        if done:
+            return result
+        if isinstance(result, Malformed):
             raise result
-        return result
+        raise CodecDied(f"a {job} job failed: {result!r}")
+
+    async def _attempt(self, job: str, message: bytes) -> tuple[bool, Any]:
+        process = self._idle.pop() if self._idle else await self._start()
+        try:
+            answer = await asyncio.wait_for(self._ask(process, message), self._deadline)
+        except BaseException as error:
+            self._kill(process)
+            if self._closed and not isinstance(error, asyncio.CancelledError):
+                raise Unavailable("the codec pool is closed") from None
+            if isinstance(error, TimeoutError):
+                raise CodecDied(f"a {job} job ran past its deadline") from None
+            if isinstance(error, OSError | asyncio.IncompleteReadError):
+                log.error("codec process died", extra={"job": job, "pid": process.pid})
+                raise _Died(f"a codec process died on a {job} job") from None
+            raise
+        self._idle.append(process)
+        return answer
 
     async def _start(self) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "relay.codec.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=1 << 20,
-        )
+        if self._closed:
+            raise Unavailable("the codec pool is closed")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "relay.codec.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=1 << 20,
+            )
+        except OSError as error:
+            raise Unavailable(f"no codec process can be started: {error.strerror}") from None
         self._all.add(process)
         return process
 
@@ -105,9 +127,9 @@ class CodecPool:
             process.kill()
 
     async def close(self) -> None:
-        """End all processes; jobs under way fail with CodecDied."""
+        """End all processes; jobs under way fail with Unavailable."""
         self._closed = True
+        self._idle.clear()
         for process in list(self._all):
             self._kill(process)
             await process.wait()
-        self._idle.clear()

@@ -1,6 +1,6 @@
 """A codec process: jobs come in on standard input, results go out on standard output, one at a time.
 
-A message is a 4-byte big-endian length and a pickle; the only peer is the process that started us. It ends when its
+A message is an 8-byte big-endian length and a pickle; the only peer is the process that started us. It ends when its
 input does, so it never outlives the relay.
 """
 
