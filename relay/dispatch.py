@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from relay import closing
 from relay.errors import Deny, Unavailable
@@ -17,6 +17,7 @@ log = logging.getLogger("relay.dispatch")
 Ask = TypeVar("Ask", ConnectAsked, JoinAsked)
 Answer = TypeVar("Answer")
 Fact = RoomOpened | RoomClosed
+Told = tuple[Callable[[Any], Awaitable[None]], Fact]
 QUEUE = 10_000
 
 
@@ -35,7 +36,7 @@ class Dispatch:
             raise ValueError(f"two plugins have one name: {', '.join(names)}")
         self.plugins = tuple(plugins)
         self._deadline = deadline
-        self._queues: dict[Plugin, asyncio.Queue[Fact]] = {}
+        self._queues: dict[Plugin, asyncio.Queue[Told]] = {}
         self._told: dict[type, list[tuple[Plugin, Callable[[Fact], Awaitable[None]]]]] = {}
         for kind, hook in ((RoomOpened, "on_room_opened"), (RoomClosed, "on_room_closed")):
             self._told[kind] = [
@@ -58,8 +59,13 @@ class Dispatch:
             try:
                 async with asyncio.timeout(self._deadline):
                     answer = await hook(ask)
-            except Deny:
-                raise
+            except Deny as denied:
+                if denied.code in closing.CLOSINGS:
+                    raise
+                log.error(
+                    "a plugin denied with an unknown code", extra={"hook": hook.__qualname__, "code": denied.code}
+                )
+                raise Deny(denied.reason, code) from denied
             except Unavailable as error:
                 raise Deny(str(error), closing.OVERLOADED.code) from error
             except Exception as error:
@@ -75,15 +81,15 @@ class Dispatch:
             queue = self._queues.get(plugin)
             if queue is None:
                 queue = self._queues[plugin] = asyncio.Queue(QUEUE)
-                spawn(f"facts for {plugin.name}", self._deliver(queue, hook))
+                spawn(f"facts for {plugin.name}", self._deliver(queue))
             try:
-                queue.put_nowait(fact)
+                queue.put_nowait((hook, fact))
             except asyncio.QueueFull:
                 self.dropped += 1
 
-    async def _deliver(self, queue: "asyncio.Queue[Fact]", hook: Callable[[Fact], Awaitable[None]]) -> None:
+    async def _deliver(self, queue: "asyncio.Queue[Told]") -> None:
         while True:
-            fact = await queue.get()
+            hook, fact = await queue.get()
             try:
                 async with asyncio.timeout(self._deadline):
                     await hook(fact)

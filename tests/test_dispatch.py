@@ -1,0 +1,177 @@
+"""Asking plugins fails closed; telling them costs nobody anything."""
+
+import asyncio
+
+import pytest
+from fakes import turns, until
+
+from relay import closing
+from relay import dispatch as module
+from relay.dispatch import Dispatch
+from relay.errors import Deny, Unavailable
+from relay.grants import ANYONE, Grant, Principal
+from relay.hooks import ConnectAsked, JoinAsked, Plugin, RoomClosed, RoomOpened
+from relay.types import Actor, RoomId
+
+CONNECT = ConnectAsked("token", "127.0.0.1", "")
+JOIN = JoinAsked(ANYONE, RoomId("doc"), "127.0.0.1")
+ADA = Principal(Actor("ada"), "Ada", None)
+GRANT = Grant(Actor("ada"), "Ada", False)
+
+
+class Answers(Plugin):
+    """Answers every ask with the same."""
+
+    def __init__(self, name: str, answer: object) -> None:
+        self.name = name
+        self.answer = answer
+        self.asked: list[object] = []
+
+    async def _say(self, ask: object) -> object:
+        self.asked.append(ask)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def ask_connect(self, ask: ConnectAsked) -> Principal | None:
+        return await self._say(ask)  # type: ignore[return-value]
+
+    async def ask_join(self, ask: JoinAsked) -> Grant | None:
+        return await self._say(ask)  # type: ignore[return-value]
+
+
+async def test_first_answer_stands() -> None:
+    """Plugins are asked in order; who has no opinion is passed over, who comes after an answer is not asked."""
+    shy, sure, late = Answers("shy", None), Answers("sure", ADA), Answers("late", ANYONE)
+    assert await Dispatch([shy, sure, late]).ask_connect(CONNECT) is ADA
+    assert (shy.asked, late.asked) == ([CONNECT], [])
+
+
+async def test_deny_ends_it() -> None:
+    """A Deny goes to the client as it is."""
+    no = Deny("not you", closing.NOT_FOUND.code)
+    with pytest.raises(Deny) as denied:
+        await Dispatch([Answers("no", no), Answers("yes", GRANT)]).ask_join(JOIN)
+    assert denied.value is no
+
+
+async def test_nobody_has_an_opinion() -> None:
+    """Without any answer nobody comes in."""
+    plugins = Dispatch([Answers("shy", None)])
+    with pytest.raises(Deny) as denied:
+        await plugins.ask_connect(CONNECT)
+    assert denied.value.code == closing.UNAUTHORIZED.code
+    with pytest.raises(Deny) as denied:
+        await plugins.ask_join(JOIN)
+    assert denied.value.code == closing.FORBIDDEN.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ValueError("bug"), closing.INTERNAL.code), (Unavailable("away"), closing.OVERLOADED.code)]
+)
+async def test_failing_plugin(error: Exception, code: int) -> None:
+    """A plugin that breaks, or whose service is away, denies for now: the client may come back."""
+    with pytest.raises(Deny) as denied:
+        await Dispatch([Answers("broken", error), Answers("yes", GRANT)]).ask_join(JOIN)
+    assert denied.value.code == code
+    assert closing.CLOSINGS[code].reconnect
+    assert "bug" not in denied.value.reason
+
+
+async def test_unknown_close_code() -> None:
+    """A plugin that denies with a code that nobody knows denies with one that everybody knows."""
+    with pytest.raises(Deny) as denied:
+        await Dispatch([Answers("own", Deny("no", 4999))]).ask_join(JOIN)
+    assert (denied.value.reason, denied.value.code) == ("no", closing.FORBIDDEN.code)
+
+
+async def test_slow_plugin() -> None:
+    """A plugin that does not answer in time denies for now."""
+
+    class Slow(Plugin):
+        name = "slow"
+
+        async def ask_join(self, ask: JoinAsked) -> Grant | None:
+            await asyncio.sleep(60)
+            return GRANT
+
+    with pytest.raises(Deny) as denied:
+        await Dispatch([Slow()], deadline=0.01).ask_join(JOIN)
+    assert denied.value.code == closing.INTERNAL.code
+
+
+class Hears(Plugin):
+    """Notes what it is told, by hook."""
+
+    name = "hears"
+
+    def __init__(self) -> None:
+        self.opened: list[RoomOpened] = []
+        self.closed: list[RoomClosed] = []
+
+    async def on_room_opened(self, fact: RoomOpened) -> None:
+        if fact.size < 0:
+            raise ValueError("broken")
+        self.opened.append(fact)
+
+    async def on_room_closed(self, fact: RoomClosed) -> None:
+        self.closed.append(fact)
+
+
+async def test_facts_reach_their_own_hooks() -> None:
+    """A plugin that hears of several kinds of fact hears each in the hook that is for it, in order."""
+    plugin = Hears()
+    plugins = Dispatch([plugin])
+    plugins.tell(RoomOpened(RoomId("a"), 1))
+    plugins.tell(RoomClosed(RoomId("a"), 2))
+    plugins.tell(RoomOpened(RoomId("b"), 3))
+    await until(lambda: len(plugin.opened) == 2)
+    assert plugin.opened == [RoomOpened(RoomId("a"), 1), RoomOpened(RoomId("b"), 3)]
+    assert plugin.closed == [RoomClosed(RoomId("a"), 2)]
+
+
+async def test_raising_plugin_hears_the_next() -> None:
+    """A plugin that fails on one fact is told the next."""
+    plugin = Hears()
+    plugins = Dispatch([plugin])
+    plugins.tell(RoomOpened(RoomId("a"), -1))
+    plugins.tell(RoomOpened(RoomId("b"), 3))
+    await until(lambda: plugin.opened)
+    assert plugin.opened == [RoomOpened(RoomId("b"), 3)]
+
+
+async def test_hanging_plugin_costs_a_bounded_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts for a plugin that hangs wait up to a bound; further ones are dropped and counted."""
+    monkeypatch.setattr(module, "QUEUE", 3)
+
+    class Hangs(Plugin):
+        name = "hangs"
+
+        async def on_room_opened(self, fact: RoomOpened) -> None:
+            await asyncio.sleep(60)
+
+    plugins = Dispatch([Hangs()], deadline=30)
+    for number in range(3):
+        plugins.tell(RoomOpened(RoomId(str(number)), 0))
+    await turns()
+    for number in range(4):
+        plugins.tell(RoomOpened(RoomId(str(number)), 0))
+    assert plugins.dropped == 3
+
+
+def test_unknown_hook() -> None:
+    """A misspelt hook fails at load, not in silence."""
+
+    class Typo(Plugin):
+        name = "typo"
+
+        async def on_room_opend(self, fact: RoomOpened) -> None: ...
+
+    with pytest.raises(ValueError, match="on_room_opend"):
+        Dispatch([Typo()])
+
+
+def test_one_name_twice() -> None:
+    """Two plugins of one name are a mistake."""
+    with pytest.raises(ValueError, match="one name"):
+        Dispatch([Hears(), Hears()])
