@@ -13,6 +13,7 @@ from websockets.speedups import apply_mask
 __all__ = ["Inbox", "close_frame", "frame", "header"]
 
 BINARY_FIN = 0x82
+BINARY_FIN_COMPRESSED = 0xC2
 MAX_FRAGMENTS = 4096
 
 

@@ -15,6 +15,7 @@ from relay.errors import Malformed
 
 __all__ = ["Request", "accept", "negotiate", "parse_request", "refuse"]
 
+SHARED_WINDOW_BITS = 15
 DEFLATE = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
 
 
@@ -83,6 +84,8 @@ def negotiate(request: Request) -> tuple[str, Extension | None]:
         for name, parameters in parse_extension(offers):
             if name == DEFLATE.name:
                 agreed, extension = DEFLATE.process_request_params(parameters, [])
+                if extension.local_max_window_bits != SHARED_WINDOW_BITS:
+                    continue  # frames are compressed once for everybody; this one asks for a smaller window
                 return build_extension([(name, agreed)]), extension
     except (InvalidHeader, NegotiationError):
         pass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from relay.protocol.frames import frame
+from relay.protocol.frames import BINARY_FIN_COMPRESSED, frame, header
 from relay.room.member import Member
 
 __all__ = ["Fanout", "Group"]
@@ -32,7 +32,8 @@ class Group:
     def frame(self, body: bytes) -> bytes:
         """The WebSocket frame of a protocol message for this group."""
         if self.deflate and self.compress_from <= len(body) <= COMPRESS_UPTO:
-            return DEFLATE.encode(Frame(Opcode.BINARY, self.prefix + body)).serialize(mask=False)
+            data = DEFLATE.encode(Frame(Opcode.BINARY, self.prefix + body)).data
+            return header(len(data), BINARY_FIN_COMPRESSED) + data
         return frame(self.prefix + body)
 
 

@@ -113,7 +113,8 @@ class Channel:
         self.ended = True
         if self.room is not None and self.member is not None:
             self.context.registry.leave(self.room, self.member)
-            self.room = self.member = None
+            if self._backlog is None:  # else edits that it sent before are still being read
+                self.room = self.member = None
 
     # -- what the client says --
 
@@ -131,21 +132,31 @@ class Channel:
         limits = self.context.limits
         self._backlog_bytes += weight(message)
         backlog.append(message)
-        most = limits.preauth_bytes if self.member is None else limits.message
-        if self._backlog_bytes > most or len(backlog) > limits.preauth_messages * (1 if self.member is None else 100):
+        if self.member is None:
+            size, count = self.waiting()
+            too_much = size > limits.preauth_bytes or count > limits.preauth_messages
+        else:
+            too_much = self._backlog_bytes > limits.message or len(backlog) > limits.preauth_messages * 100
+        if too_much:
             raise Deny("too much sent before the document was open", closing.RESET.code)
+
+    def waiting(self) -> tuple[int, int]:
+        """Bytes and messages that this connection sent before it was let in."""
+        return self._backlog_bytes, len(self._backlog or ())
 
     async def _work(self, first: Coroutine[Any, Any, None]) -> None:
         """Do what takes long, then what has gathered behind it."""
         try:
             await first
-            while self._backlog and not self.ended:
+            while self._backlog:
                 message = self._backlog.popleft()
                 self._backlog_bytes -= weight(message)
                 if (work := self._handle(message)) is not None:
                     await work
             if self.member is not None:
                 self._backlog = None
+            if self.ended:
+                self.room = self.member = None
         except Malformed as error:
             self.context.counters.errors.add("malformed")
             log.info("malformed message", extra={"address": self.connection.address, "error": str(error)})
@@ -156,6 +167,8 @@ class Channel:
             self.context.counters.errors.add("codec")
             log.error("codec process died", extra={"room": self.name, "error": str(error)})
             self.connection.close(closing.MALFORMED)
+        except Unavailable as error:
+            self.connection.close(closing.OVERLOADED, str(error))
         except BaseException:
             self.connection.close(closing.INTERNAL)
             raise
@@ -163,19 +176,21 @@ class Channel:
     def _handle(self, message: Message) -> Coroutine[Any, Any, None] | None:
         """Do it, or say what has to be awaited to do it. Raises Malformed and Deny."""
         room, member = self.room, self.member
-        if room is None or member is None:
+        if room is None or member is None or room.closed:
             return None  # it left while this waited
         if isinstance(message, Update):
             update = message.update
             if member.grant.readonly:
-                self._refuse_write(room, update)
-            elif len(update) > self.context.limits.inline_parse:
+                return self._refuse_write(room, message)
+            if len(update) > self.context.limits.inline_parse:
                 return self._submit_large(room, member, update)
             else:
                 try:
                     room.submit(member, update)
                 except TooManyStructs:
                     return self._submit_large(room, member, update)
+        elif self.ended:
+            return None  # its edits count, but there is nobody to answer
         elif isinstance(message, Presence):
             room.announce(member, message.states)
         elif isinstance(message, Step1):
@@ -189,14 +204,29 @@ class Channel:
 
     async def _submit_large(self, room: Room, member: Member, update: bytes) -> None:
         update, clocks = await self.context.registry.codec.summarise(update)
-        if not self.ended:
+        if not room.closed:
             room.submit_large(member, update, clocks)
 
-    def _refuse_write(self, room: Room, update: bytes) -> None:
+    def _refuse_write(self, room: Room, message: Update) -> Coroutine[Any, Any, None] | None:
+        """A Step2 with nothing new is no attempt to write: every client answers a Step1."""
+        if not message.step2:
+            self._say_refused(False)
+            return None
+        if len(message.update) > self.context.limits.inline_parse:
+            return self._refuse_large(room, message.update)
         try:
-            nothing_new = room.known.holds(parse(update, 500))
+            self._say_refused(room.known.holds(parse(message.update, 500)))
         except TooManyStructs:
-            nothing_new = False
+            return self._refuse_large(room, message.update)
+        return None
+
+    async def _refuse_large(self, room: Room, update: bytes) -> None:
+        update, clocks = await self.context.registry.codec.summarise(update)
+        self._say_refused(room.known.covers(clocks, update))
+
+    def _say_refused(self, nothing_new: bool) -> None:
+        if self.ended:
+            return
         if not nothing_new:
             self.context.counters.errors.add("readonly")
         self.write_refused(nothing_new)

@@ -133,7 +133,9 @@ class HocuspocusChannel(Channel):
         self._close(why.reason)
 
     def _close(self, reason: str) -> None:
-        self.connection.write(frame(protocol.closed(self.prefix, reason)))
+        """Let go of the document for good. Providers that give no version may be too old to know the word for it."""
+        say = protocol.closed if self.session.version else protocol.denied
+        self.connection.write(frame(say(self.prefix, reason)))
         self.session.forget(self)
 
     def leave(self) -> None:
@@ -146,7 +148,7 @@ class HocuspocusChannel(Channel):
 class HocuspocusSession:
     """Messages of one Hocuspocus socket, by document address."""
 
-    __slots__ = ("_channels", "_last", "_pings", "_timeout", "connection", "context", "origin")
+    __slots__ = ("_channels", "_last", "_timeout", "connection", "context", "origin", "version")
     name = "hocuspocus"
 
     def __init__(self, context: Context, connection: "Connection", origin: str) -> None:
@@ -155,7 +157,7 @@ class HocuspocusSession:
         self.origin = origin
         self._channels: dict[str, HocuspocusChannel] = {}
         self._last: HocuspocusChannel | None = None  # whose frames come first: most sockets have one document
-        self._pings = False
+        self.version = 0  # the provider's major version; only 4 and later tell
         self._timeout: TimerHandle | None = context.loop.call_later(context.limits.auth_timeout, self._idle)
 
     def receive(self, message: bytes) -> None:
@@ -182,8 +184,8 @@ class HocuspocusSession:
 
     def _receive(self, channel: HocuspocusChannel, said: object) -> None:
         if isinstance(said, protocol.Token):
-            if said.version and said.version.partition(".")[0].isdecimal():
-                self._pings = int(said.version.partition(".")[0]) >= 4
+            major = said.version.partition(".")[0]
+            self.version = int(major) if major.isdecimal() and len(major) < 4 else 0
             channel.authenticate(said.token)
         elif isinstance(said, protocol.Close):
             self.connection.write(frame(protocol.closed(channel.prefix, "provider_initiated")))
@@ -219,7 +221,7 @@ class HocuspocusSession:
 
     def tick(self) -> None:
         """Providers from version 4 on give up on a socket that is silent for 30 s."""
-        if self._pings:
+        if self.version >= 4:
             self.connection.write(frame(protocol.PING))
 
     def _idle(self) -> None:
