@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from relay import __version__
-from relay.errors import StartError
+from relay.cli import doctor, rooms, token
+from relay.errors import RelayError
 from relay.serve import serve
 from relay.settings import add_arguments, load
 
@@ -19,18 +20,36 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"materi-relay {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_arguments(commands.add_parser("serve", help="run the relay"))
+    rooms.add_commands(commands.add_parser("rooms", help="look at documents, export, import, set aside, delete them"))
+    doctor.add_flags(commands.add_parser("doctor", help="examine this machine and the services"))
+    token.add_token_flags(commands.add_parser("token", help="sign a token, for development"))
+    token.add_key_flags(commands.add_parser("keys", help="make a key pair for tokens"))
     return top
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; the exit status."""
+    """Run a command; the exit status: 0 done, 1 failed, 2 wrong usage."""
     arguments = parser().parse_args(argv)
     try:
-        settings = load(arguments, os.environ, Path.cwd())
-        return serve(settings)
-    except StartError as error:
+        match arguments.command:
+            case "rooms":
+                return rooms.run(arguments)
+            case "doctor":
+                return doctor.run(arguments)
+            case "token":
+                return token.make_token(arguments)
+            case "keys":
+                return token.make_keys(arguments)
+        return serve(load(arguments, os.environ, Path.cwd()))
+    except RelayError as error:
         print(f"relay: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever reads us (head, less) has had enough; the interpreter must not try to flush once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import difflib
 import ipaddress
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -241,11 +241,12 @@ _PLAIN = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "PORT": "por
 _KUBERNETES = re.compile(r"RELAY_(SERVICE_\w+|PORT_\d+_\w+)=.*|RELAY_PORT=tcp://.*", re.DOTALL)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one flag for each setting. Values stay text until `load`, which knows every source."""
-    groups = {section: parser.add_argument_group(section or "settings") for section in _sections()}
+def add_arguments(parser: argparse.ArgumentParser, only: Collection[str] | None = None) -> None:
+    """Add one flag for each setting (or for those named). Values stay text until `load`, which knows every source."""
+    sections = [meta["section"] for name, meta in _FIELDS.items() if only is None or name in only]
+    groups = {section: parser.add_argument_group(section or "settings") for section in dict.fromkeys(sections)}
     for name, meta in _FIELDS.items():
-        if name == "jwt_secret":
+        if name == "jwt_secret" or (only is not None and name not in only):
             continue
         kind: Kind = meta["kind"]
         help = f"{meta['help']} [{_default(name) or 'unset'}]".replace("%", "%%")

@@ -83,6 +83,7 @@ class Embedded:
         for result in await asyncio.gather(*starts, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
+        self._data.publish(self.database_url, self.redis_url)
         self._watches = [spawn(f"embedded {server.name}", self._keep_running(server)) for server in self._servers]
 
     async def _keep_running(self, server: Server) -> None:

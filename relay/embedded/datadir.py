@@ -1,6 +1,7 @@
 """The directory that holds everything an embedded relay keeps, and the proof that it is ours alone.
 
 lock           held by the relay; names its pid
+services       the servers' URLs, one a line, while they run
 servers.lock   held by the relay and inherited by its servers: free only when the last of them is gone
 log/           what the servers print
 postgres/      cluster/, and initdb.tmp/ while it is made
@@ -26,7 +27,7 @@ from pathlib import Path
 from relay.embedded.process import Account
 from relay.errors import StartError
 
-__all__ = ["DataDirectory", "account_for", "holder"]
+__all__ = ["DataDirectory", "account_for", "holder", "running"]
 
 MAX_LOG = 8 << 20
 """Bytes of a log before it is set aside as `.1`, whose predecessor goes."""
@@ -167,8 +168,20 @@ class DataDirectory:
                 shutil.copyfile(path, path.with_suffix(".log.1"))
                 os.ftruncate(descriptor, 0)
 
+    def publish(self, *urls: str) -> None:
+        """Let others find the running servers (see `running`)."""
+        with _explained(self.path):
+            descriptor = self._open(self.path / "services")
+            try:
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, "".join(f"{url}\n" for url in urls).encode())
+            finally:
+                os.close(descriptor)
+
     def release(self) -> None:
         """Let go of the directory."""
+        if self._lock >= 0:
+            (self.path / "services").unlink(missing_ok=True)
         for descriptor in (*self._logs.values(), self.servers_lock, self._lock):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -194,6 +207,32 @@ def holder(path: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return pid
+
+
+def running(path: Path) -> tuple[str, str] | None:
+    """The database and Redis URL of the servers that a relay runs on this directory, empty where it has none of its
+    own; None when no relay runs here.
+
+    Raises StartError when one does but its servers can't be reached now.
+    """
+    try:
+        descriptor = os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StartError(f"can't read the data directory {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(descriptor)
+    try:
+        database_url, redis_url = (path / "services").read_text().split("\n")[:2]
+    except (OSError, ValueError):
+        raise StartError(f"a relay is starting or stopping on {path}; try again in a moment") from None
+    return database_url, redis_url
 
 
 def account_for(path: Path) -> Account | None:
