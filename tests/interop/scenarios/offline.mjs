@@ -1,5 +1,5 @@
 import { connect } from '../clients.mjs'
-import { allSaved, allSynced, converged, destroyAll, move, seen, sleep, until } from '../waiting.mjs'
+import { allSaved, allSynced, converged, destroyAll, move, people, seen, sleep, until } from '../waiting.mjs'
 
 /** Both sides edit while apart, deletes among it; on return they merge. */
 export const merge = async ({ url, room, kinds }) => {
@@ -69,6 +69,7 @@ export const broken = async ({ url, room, kinds }) => {
     await until(`the cursor of ${client.kind} vanishes`, () => vanished >= 0, 3000)
     gone.push(vanished)
     await allSynced([client], 15000)
+    await until(`${client.kind} is seen again without a movement`, () => people(witness).includes(client.kind), 3000)
   }
   await converged([witness, ...clients])
   move([witness, ...clients])
