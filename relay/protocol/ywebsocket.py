@@ -7,7 +7,18 @@ from relay.errors import Malformed
 from relay.protocol.messages import Message, Presence, QueryPresence, Update, read_sync, take_bytes
 from relay.yjs.lib0 import read_uint, write_bytes, write_uint
 
-__all__ = ["ACKNOWLEDGED", "REFUSED", "SYNC", "decode", "denied", "presence", "step1", "step2", "update"]
+__all__ = [
+    "ACKNOWLEDGED",
+    "REFUSED",
+    "SYNC",
+    "decode",
+    "denied",
+    "presence",
+    "query_presence",
+    "step1",
+    "step2",
+    "update",
+]
 
 SYNC, AWARENESS, AUTH, QUERY_AWARENESS, ACK = 0, 1, 2, 3, 100
 ACKNOWLEDGED, REFUSED = bytes((ACK, 1)), bytes((ACK, 0))
@@ -45,6 +56,11 @@ def update(edits: bytes) -> bytes:
 
 def presence(states: bytes) -> bytes:
     return b"\1" + write_bytes(states)
+
+
+def query_presence() -> bytes:
+    """Ask a client for the awareness states it knows, its own among them. Hocuspocus writes it the same way."""
+    return bytes((QUERY_AWARENESS,))
 
 
 def denied(reason: str) -> bytes:

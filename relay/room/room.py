@@ -173,7 +173,9 @@ class Room:
         decoded = awareness.decode(states)
         _, told = self.presence.put(member, decoded, self._loop.time(), limits.presence, limits.clients)
         if told and member.group is not None:
-            member.socket.write(member.group.frame(message.presence(awareness.encode(state.entry for state in told))))
+            # Hocuspocus 4 takes the hint without answering, so ask it too.
+            left = message.presence(awareness.encode(state.entry for state in told))
+            member.socket.write(member.group.frame(left) + member.group.frame(message.query_presence()))
         if self.presence.changed and not self._due:
             self._schedule()
 
