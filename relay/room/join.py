@@ -6,10 +6,12 @@ The last message is the Step2, so that "synced" comes when all of it has.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from relay.errors import CodecDied, Unavailable
 from relay.protocol import ywebsocket as message
 from relay.protocol.frames import header
 from relay.room.gather import gather
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["answer", "needs_codec"]
 
+log = logging.getLogger("relay.join")
 INLINE_DIFF = 16384
 """Bytes of a segment that is compared on the loop; a larger one goes to a codec process."""
+MAX_VECTOR = 262144
+"""Bytes of a state vector that is compared: some 30,000 clients. Whoever sends a larger one gets everything."""
 COPIED = 65536
 """Smaller states are copied behind their header; larger ones are written as they are, shared by all joiners."""
 EMPTY_UPDATE = b"\0\0"
@@ -57,22 +62,31 @@ def has(stored: Stored, vector: Mapping[int, int]) -> Has:
     return Has.ALL if every else Has.NONE
 
 
+def clocks_of(vector: bytes) -> dict[int, int]:
+    """A client's state vector; one too large to be read here counts as empty. Raises Malformed."""
+    return decode_vector(vector) if len(vector) <= MAX_VECTOR else {}
+
+
 def needs_codec(room: Room, vector: bytes) -> bool:
     """Whether `answer` has to wait for a codec process. Raises Malformed."""
-    clocks = decode_vector(vector)
+    clocks = clocks_of(vector)
     large = [stored for stored in room.log.segments if len(stored.segment.state) > INLINE_DIFF]
     return any(has(stored, clocks) is Has.SOME for stored in large)
 
 
 async def answer_after_diff(room: Room, member: Member, vector: bytes, codec: CodecPool) -> None:
-    """As `answer`, for a client that has parts of a large segment. Raises CodecDied."""
-    clocks = decode_vector(vector)
+    """As `answer`, for a client that has parts of a large segment."""
+    clocks = clocks_of(vector)
     diffs: dict[int, bytes] = {}
     for stored in list(room.log.segments):
         state = stored.segment.state
         if len(state) > INLINE_DIFF and has(stored, clocks) is Has.SOME:
-            diffs[id(state)] = await codec.diff(state, vector)
-    answer(room, member, vector, diffs)
+            try:
+                diffs[id(state)] = await codec.diff(state, vector)
+            except (CodecDied, Unavailable) as error:  # then it gets the whole segment, and knows what to do with it
+                log.warning("diff failed", extra={"room": room.name, "error": str(error)})
+    if member in room.members:
+        answer(room, member, vector, diffs)
 
 
 def answer(room: Room, member: Member, vector: bytes, diffs: Mapping[int, bytes] | None = None) -> None:
@@ -84,7 +98,7 @@ def answer(room: Room, member: Member, vector: bytes, diffs: Mapping[int, bytes]
     if member.behind is not None:
         member.asked = vector  # it reads too slowly to take it now
         return
-    clocks = decode_vector(vector)
+    clocks = clocks_of(vector)
     updates: list[bytes] = []
     covered = False
     for stored in room.log.segments:

@@ -184,11 +184,10 @@ class Channel:
                 return self._refuse_write(room, message)
             if len(update) > self.context.limits.inline_parse:
                 return self._submit_large(room, member, update)
-            else:
-                try:
-                    room.submit(member, update)
-                except TooManyStructs:
-                    return self._submit_large(room, member, update)
+            try:
+                room.submit(member, update)
+            except TooManyStructs:
+                return self._submit_large(room, member, update)
         elif self.ended:
             return None  # its edits count, but there is nobody to answer
         elif isinstance(message, Presence):

@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         reply, self._inbox.reply = self._inbox.reply, b""
         if self.closed:
             return
-        if reply:
+        if reply and not self.paused:  # a client that pings and never reads would fill our memory with pongs
             self.write(reply)
         if self._inbox.ended is not None:
             self._context.counters.closes.add(str(self._inbox.ended))
@@ -163,6 +163,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self.write = discard
         if self._lingering is not None:
             self._lingering.cancel()
         context = self._context
@@ -205,6 +206,8 @@ class Connection(asyncio.Protocol):
         if self.paused:
             self.transport.abort()  # it does not read; waiting would keep its buffers
         else:
+            if self._throttled:
+                self.transport.resume_reading()
             self._lingering = self._context.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     # -- life --

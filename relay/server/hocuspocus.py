@@ -1,11 +1,12 @@
 """A Hocuspocus connection: any number of documents, each with its own authentication, on one socket."""
 
+from time import time
 from typing import TYPE_CHECKING
 
 from relay import closing
 from relay.closing import Closing
 from relay.errors import Deny, Malformed
-from relay.grants import ANYONE, Grant, Principal
+from relay.grants import Grant, Principal
 from relay.hooks import ConnectAsked, JoinAsked
 from relay.protocol import hocuspocus as protocol
 from relay.protocol import ywebsocket
@@ -55,7 +56,7 @@ class HocuspocusChannel(Channel):
         """No token is needed: join at the first message."""
         if self.member is None and not self._joining:
             self._joining = True
-            self.start(self.join(ANYONE))
+            self.start(self._open(ConnectAsked("", self.connection.address, self.session.origin)))
 
     async def _open(self, ask: ConnectAsked) -> None:
         principal = await self._principal(ask)
@@ -75,9 +76,11 @@ class HocuspocusChannel(Channel):
             principal = await self.context.dispatch.ask_connect(ask)
             grant = await self.context.dispatch.ask_join(JoinAsked(principal, self.name, self.connection.address))
         except Deny as error:
-            self._close(error.reason)
+            # What may be decided otherwise in a moment leaves the grant as it is: it still ends when it ends.
+            if not self.ended and not closing.CLOSINGS[error.code].reconnect:
+                self._close(error.reason)
             return
-        if self.member is not None:
+        if self.member is not None and not self.ended:
             was = self.member.grant
             self.member.grant = grant
             if was.readonly != grant.readonly:
@@ -88,8 +91,14 @@ class HocuspocusChannel(Channel):
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        if grant.expires is not None:
-            self._expiry = self.context.expire(grant.expires - REFRESH_AHEAD, self._ask_again)
+        if grant.expires is None:
+            return
+        left = grant.expires - time()
+        if left > 1:
+            # A token that lasts less than that is asked for ever more rarely, not for ever and at once.
+            self._expiry = self.context.expire(grant.expires - min(REFRESH_AHEAD, left / 2), self._ask_again)
+        else:
+            self._expiry = self.context.expire(grant.expires, self._expired)
 
     def _ask_again(self) -> None:
         if self.member is not None and self.member.grant.expires is not None:
@@ -121,12 +130,19 @@ class HocuspocusChannel(Channel):
             self.connection.close(why, error.reason)
             return
         self._backlog = type(self._backlog)() if self._backlog is not None else None
+        self._backlog_bytes = 0
         self.connection.write(frame(protocol.denied(self.prefix, error.reason)))
 
     def write_refused(self, nothing_new: bool) -> None:
         self.connection.write(frame(protocol.sync_status(self.prefix, nothing_new)))
 
+    def waiting(self) -> tuple[int, int]:
+        channels = [channel for channel in self.session.channels() if channel.member is None]
+        return sum(c._backlog_bytes for c in channels), sum(len(c._backlog or ()) for c in channels)
+
     def before_answer(self, room: Room) -> None:
+        if self.member is not None and self.member.asked is not None:
+            return  # asked again before it has read the answer
         self.connection.write(frame(self.prefix + ywebsocket.step1(room.known.encoded_vector())))
 
     def let_go(self, why: Closing) -> None:
@@ -167,6 +183,8 @@ class HocuspocusSession:
             return
         if len(message) == 1:
             if message == protocol.PING:
+                if self.connection.paused:
+                    return  # it will hear of us when it has read what it was sent
                 self.connection.write(frame(protocol.PONG))
             elif message != protocol.PONG:
                 raise Malformed("one byte that is neither ping nor pong")
@@ -228,6 +246,9 @@ class HocuspocusSession:
         self._timeout = None
         if not any(channel.member is not None for channel in self._channels.values()):
             self.connection.close(closing.AUTH_TIMEOUT)
+
+    def channels(self) -> list[HocuspocusChannel]:
+        return list(self._channels.values())
 
     def places(self) -> list[tuple[Room, Member]]:
         return [(c.room, c.member) for c in self._channels.values() if c.room is not None and c.member is not None]
