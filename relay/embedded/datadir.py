@@ -88,6 +88,7 @@ class DataDirectory:
                     " Stop that one, or name another directory with --data."
                 )
             await asyncio.sleep(0.02)
+        (self.path / "services").unlink(missing_ok=True)  # of a relay that was killed
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
         while not _locked(self.servers_lock):
