@@ -234,10 +234,10 @@ class FakeSnapshots(MemorySnapshotStore):
         if self.down:
             raise Unavailable("down")
 
-    async def load(self, room: RoomId) -> Any:
+    async def load(self, room: RoomId, *, even_quarantined: bool = False) -> Any:
         self.loads += 1
         await self._reached("load")
-        return await super().load(room)
+        return await super().load(room, even_quarantined=even_quarantined)
 
     async def store(self, room: RoomId, segment: Any) -> bool:
         await self._reached("store")
