@@ -95,17 +95,25 @@ class Compactor:
                 done = await self._compact(room, rest)
             except Unavailable as error:
                 self._counters.errors.add("snapshot")
-                self._not_before[room] = perf_counter() + RETRY
+                self._pause(room, RETRY)
                 log.warning("snapshot failed, will try again", extra={"room": room.name, "error": str(error)})
                 return False
             except (CodecDied, Malformed) as error:
-                self._counters.errors.add("poison")
-                self._not_before[room] = float("inf")
-                self._on_poison(room, error)
+                if not room.closed:
+                    self._counters.errors.add("poison")
+                    self._pause(room, float("inf"))
+                    self._on_poison(room, error)
                 return False
-            self._not_before.pop(room, None)
+            if done:
+                self._not_before.pop(room, None)
+            else:
+                self._pause(room, RETRY)
             self._counters.snapshot_seconds.observe(perf_counter() - started)
             return done
+
+    def _pause(self, room: Room, seconds: float) -> None:
+        if not room.closed:
+            self._not_before[room] = perf_counter() + seconds
 
     async def _compact(self, room: Room, rest: bool) -> bool:
         flushes = room.log.journalled()
@@ -123,11 +131,8 @@ class Compactor:
             kept -= 1
         after = stored[kept - 1].segment.upto if kept else None
         segment = Segment(after, upto, state, clocks)
-        if flushes:
-            entries = [Entry(_position(f.position), self._node, tuple(f.edits)) for f in flushes]
-            await self._snapshots.archive(room.name, entries)
-        if not await self._snapshots.store(room.name, segment):
-            log.warning("another node stored more of this room", extra={"room": room.name, "upto": str(upto)})
+        entries = [Entry(_position(f.position), self._node, tuple(f.edits)) for f in flushes]
+        if not await self._put(room, entries, segment):
             return False
         self._counters.snapshot_bytes += len(state)
         if room.closed:
@@ -137,6 +142,16 @@ class Compactor:
         room.log.replace(kept, segment, len(flushes))
         room.stored_at = time()
         await self._journal.trim(room.name, upto)
+        return True
+
+    async def _put(self, room: Room, entries: list[Entry], segment: Segment) -> bool:
+        if room.closed:
+            return False  # deleted or set aside meanwhile
+        if entries:
+            await self._snapshots.archive(room.name, entries)
+        if not await self._snapshots.store(room.name, segment):
+            log.warning("another node stored more of this room", extra={"room": room.name, "upto": str(segment.upto)})
+            return False
         return True
 
 

@@ -70,6 +70,7 @@ class Registry:
         self._empty: dict[Room, float] = {}
         self._away: dict[Room, None] = {}
         self._reappending: asyncio.Task[None] | None = None
+        self._resumed = 0.0  # loop time when a room last appended again
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -172,6 +173,8 @@ class Registry:
             self._reappending = spawn("append again", self._reappend())
 
     async def _reappend(self) -> None:
+        if self._loop.time() - self._resumed < RETRY:
+            await asyncio.sleep(RETRY)  # it answers and refuses: full, perhaps
         while self._away:
             try:
                 await self._journal.ping()
@@ -183,6 +186,9 @@ class Registry:
                 if self._away:
                     await asyncio.sleep(RETRY)
             except Unavailable:
+                await asyncio.sleep(RETRY)
+            except Exception:
+                log.exception("appending again failed, will try again")
                 await asyncio.sleep(RETRY)
         self._reappending = None
 
@@ -216,6 +222,7 @@ class Registry:
                 room.dismiss(closing.OVERLOADED)
                 self._forget(room)
                 return
+        self._resumed = self._loop.time()
         room.resume(opened.epoch, lost)
 
     async def check(self, name: RoomId) -> None:
@@ -260,18 +267,16 @@ class Registry:
                     self._unloading[room.name] = spawn(f"unload {room.name}", self._unload(room))
 
     async def _unload(self, room: Room) -> None:
+        self._empty[room] = self._loop.time()  # if it can't go now, try again later
         try:
             stored = await self._store(room)
-            if room.closed:
-                return  # deleted or quarantined meanwhile
-            if not stored or room.members or room.log.flushes or room.away:
-                self._empty[room] = self._loop.time()  # try again later; somebody may be back
-                if room.members:
-                    del self._empty[room]
+            room.flush()  # somebody may have come, typed and left meanwhile
+            if room.closed or not stored or room.members or room.log.flushes or room.away:
                 return
             self._forget(room)
-            if (upto := room.log.upto()) is not None:
-                await self._journal.retire(room.name, upto)
+            # The stream may be newer than the snapshot: opened for somebody who then wrote nothing.
+            upto = max(room.log.upto() or Position(0, 0, 0), Position(room.epoch, 0, 0))
+            await self._journal.retire(room.name, upto)
             log.info("room closed", extra={"room": room.name, "bytes": room.log.size})
         except Unavailable as error:
             log.info("could not retire a journal", extra={"room": room.name, "error": str(error)})
@@ -311,11 +316,12 @@ class Registry:
         """Store every room, in at most `within` seconds; False when some could not be (their journal has them)."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        for room in self.rooms.values():
+            room.flush()
         rooms = [room for room in self.rooms.values() if room.log.flushes]
         results: list[bool] = []
 
         async def store(room: Room) -> None:
-            room.flush()
             results.append(await self._store(room))
 
         await _within(within, [store(room) for room in rooms])
