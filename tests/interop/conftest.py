@@ -1,17 +1,12 @@
 """Real clients against a real `relay serve`: processes on both sides, nothing of the relay is imported here."""
 
 import json
-import os
 import queue
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,100 +15,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from relay_process import Relay
 
 HERE = Path(__file__).parent
-START_TIMEOUT = 30.0
-
-
-class Relay:
-    """A `relay serve` in a process of its own, on a port and a data directory that outlive it."""
-
-    def __init__(self, directory: Path, flags: tuple[str, ...]) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
-        self.url = f"ws://127.0.0.1:{self.port}"
-        self.log = directory / "relay.log"
-        self._data = directory / "data"
-        self._flags = flags
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        """Start, and return when the relay says that it is ready."""
-        command = [sys.executable, "-m", "relay", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--data", str(self._data), *self._flags]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("RELAY_")}
-        environment = {k: v for k, v in environment.items() if k not in {"DATABASE_URL", "REDIS_URL", "PORT"}}
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._ready():
-            if self._process.poll() is not None:
-                pytest.fail(f"relay ended with {self._process.returncode} while starting\n{self.tail()}")
-            if time.monotonic() > deadline:
-                self.kill()
-                pytest.fail(f"relay was not ready within {START_TIMEOUT} s\n{self.tail()}")
-            time.sleep(0.05)
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def kill(self, *, children: bool = False) -> None:
-        """kill -9 of the relay; of its databases and codec processes in the same moment with `children`."""
-        assert self._process is not None
-        below = _descendants(self._process.pid)
-        self._process.kill()
-        for pid in below if children else ():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        self._process.wait()
-
-    def stop(self) -> None:
-        """SIGTERM; SIGKILL for whatever is left a while later. Fails when the relay did not stop cleanly."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        below = _descendants(self._process.pid)
-        self._process.terminate()
-        try:
-            code = self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.kill(children=True)
-            pytest.fail(f"relay did not stop within 20 s of SIGTERM\n{self.tail()}")
-        deadline = time.monotonic() + 5
-        while left := [pid for pid in below if _alive(pid)]:
-            if time.monotonic() > deadline:
-                for pid in left:
-                    os.kill(pid, signal.SIGKILL)
-                pytest.fail(f"relay left processes behind: {left}\n{self.tail()}")
-            time.sleep(0.05)
-        assert code == 0, f"relay stopped with {code}\n{self.tail()}"
-
-    def tail(self, lines: int = 20) -> str:
-        """The end of the relay's log; long lines keep both ends, a traceback's last line among them."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join(x if len(x) < 600 else f"{x[:200]} … {x[-400:]}" for x in text.splitlines()[-lines:])
-
-
-def _descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, path.read_text().split()):
-            found += [child, *_descendants(child)]
-    return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 class Play:
