@@ -243,7 +243,7 @@ async def test_visit_during_unload(house: House) -> None:
     unloading = asyncio.get_running_loop().create_task(house.registry._unload(room))
     await turns()
     _, (bob,) = await house.enter("bob")
-    room._ready = 1e12  # the room has just flushed for long: the next flush is not at once
+    room._due = True  # the next flush is a while away
     room.submit(bob, typed(2, 0))
     house.registry.leave(room, bob)
     house.snapshots.gate.set()
@@ -417,12 +417,12 @@ async def test_close_stores_everything(house: House) -> None:
     """Stopping flushes what has gathered and stores every room; the next process finds all of it."""
     room, (ada,) = await house.enter("ada")
     await house.write(room, ada, typed(1, 0))
-    room._ready = 1e12
+    room._due = True
     room.submit(ada, typed(1, 1))
     other = await house.registry.open(RoomId("other"))
     bob = Peer("bob")
     house.registry.join(other, bob)
-    other._ready = 1e12
+    other._due = True
     other.submit(bob, typed(2, 0))
     assert await house.registry.close(5.0)
     await turns()

@@ -154,7 +154,7 @@ async def test_flushes_at_the_end_of_the_turn(room: Room) -> None:
 async def test_busy_room_gathers(room: Room) -> None:
     """After a flush that took long, edits gather until it is paid off."""
     ada, bob = enter(room, "ada", "bob")
-    paid_off = room._ready = perf_counter() + 0.01
+    paid_off = room.pace.ready = perf_counter() + 0.01
     for clock in range(5):
         room.submit(ada, typed(1, clock))
         await turns(1)
