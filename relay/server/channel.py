@@ -95,14 +95,19 @@ class Channel:
             member = self.make_member(grant)
             self.context.registry.join(room, member)
         except Unavailable as error:
-            self.refused(Deny(f"the document can't be opened now: {error}", closing.OVERLOADED.code))
+            self.refuse(Deny(f"the document can't be opened now: {error}", closing.OVERLOADED.code))
         except Quarantined:
-            self.refused(Deny(closing.QUARANTINED.reason, closing.QUARANTINED.code))
+            self.refuse(Deny(closing.QUARANTINED.reason, closing.QUARANTINED.code))
         except Deny as error:
-            self.refused(error)
+            self.refuse(error)
         else:
             self.room, self.member = room, member
             self.joined(member, room)
+
+    def refuse(self, error: Deny) -> None:
+        """The client is not let in, if it still wants to be."""
+        if not self.ended:
+            self.refused(error)
 
     def start(self, joining: Coroutine[Any, Any, None]) -> None:
         """Run the join; what the client says meanwhile is handled in order afterwards."""

@@ -67,7 +67,7 @@ class HocuspocusChannel(Channel):
         try:
             return await self.context.dispatch.ask_connect(ask)
         except Deny as error:
-            self.refused(error)
+            self.refuse(error)
             return None
 
     async def _refresh(self, ask: ConnectAsked) -> None:

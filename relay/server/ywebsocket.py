@@ -38,7 +38,7 @@ class YWebsocketChannel(Channel):
         try:
             principal = await self.context.dispatch.ask_connect(ask)
         except Deny as error:
-            self.refused(error)
+            self.refuse(error)
             return
         await self.join(principal)
 
