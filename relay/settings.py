@@ -149,7 +149,7 @@ class Settings:
     )
 
     flush_max: float = _setting(
-        0.02, "rooms", SECONDS, "Longest that a busy room gathers edits; an idle one sends at once.", high=1
+        0.008, "rooms", SECONDS, "Longest that a busy room gathers edits; an idle one sends at once.", high=1
     )
     idle_unload: float = _setting(30.0, "rooms", SECONDS, "An empty room leaves memory after this.")
     snapshot_bytes: int = _setting(
@@ -165,7 +165,7 @@ class Settings:
     codec_processes: int = _setting(1, "rooms", COUNT, "Processes for parsing and compaction.", low=1, high=64)
 
     journal_window: float = _setting(
-        0.02,
+        0.05,
         "journal",
         SECONDS,
         'How long an edit that only its author waits for ("saved") gathers with others for one write.',

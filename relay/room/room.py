@@ -26,6 +26,7 @@ from relay.room.fanout import Fanout, Group
 from relay.room.gather import gather
 from relay.room.join import answer, send
 from relay.room.log import Flush, Log
+from relay.room.pace import Pace
 from relay.room.presence import RoomPresence
 from relay.types import Edit, Position, RoomId
 from relay.yjs.known import Known
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Limits", "Room"]
 
 log = logging.getLogger("relay.room")
+ECHO_WINDOW = 0.5
+"""Seconds that the echoes of an author's own edits gather."""
 NOBODY: frozenset[Member] = frozenset()
 
 
@@ -53,7 +56,7 @@ class Limits:
     presence: int = 65536
     inline_structs: int = 500
     flush_share: float = 4.0
-    flush_max: float = 0.02
+    flush_max: float = 0.008
     compress_from: int = 4096
     tail: int = 65536
 
@@ -64,12 +67,12 @@ class Room:
     __slots__ = (
         "_authors",
         "_due",
+        "_echoes",
         "_edits",
         "_large",
         "_layouts",
         "_limits",
         "_loop",
-        "_ready",
         "_term",
         "_writers",
         "away",
@@ -85,6 +88,7 @@ class Room:
         "number",
         "on_failed",
         "on_grown",
+        "pace",
         "presence",
         "stored_at",
         "touched",
@@ -111,6 +115,7 @@ class Room:
         self.members: dict[Member, None] = {}
         self.fanout = Fanout(limits.compress_from)
         self.presence = RoomPresence()
+        self.pace = Pace(limits.flush_share, limits.flush_max)
         self.number = 0  # of the last flush
         self.away = False  # the journal refused: nothing is acknowledged until it has taken the unsaved flushes
         self.closed = False
@@ -125,8 +130,8 @@ class Room:
         self._edits: list[Edit] = []
         self._writers: list[Member] = []
         self._authors: dict[Member, int] = {}
+        self._echoes: dict[Member, list[bytes]] = {}
         self._due = False
-        self._ready = 0.0
         self._term = 0  # counts outages: answers to appends made before the last one mean nothing
 
     # -- in --
@@ -143,6 +148,7 @@ class Room:
             if not layout.plain:
                 update = merge((layout,))
                 layout = parse(update)
+            self.pace.arrived(not self._edits)
             self._layouts.append(layout)
             self._edits.append(Edit(member.grant.actor, update))
             self._writers.append(member)
@@ -190,13 +196,13 @@ class Room:
             self._schedule()
 
     def _schedule(self) -> None:
-        """Flush at the end of this turn of the loop, or when the last flush has been paid off: what took long earns a
-        pause of a multiple of itself, so that no room can eat the loop; an idle room never waits."""
+        """Flush at the end of this turn of the loop, or after the pause that the last flush earned."""
         self._due = True
-        if self._ready <= perf_counter():
+        pause = self.pace.ready - perf_counter()
+        if pause <= 0:
             self._loop.call_soon(self.flush)
         else:
-            self._loop.call_later(self._ready - perf_counter(), self.flush)
+            self._loop.call_later(pause, self.flush)
 
     # -- out --
 
@@ -206,15 +212,13 @@ class Room:
         self._due = False
         if self.closed:
             return
+        edits = len(self._edits)
         if self._authors:
             self._flush_edits()
         if self.presence.changed:
             _, sent = self.fanout.send(message.presence(self.presence.take_changes()), NOBODY)
             self.counters.frames_out += sent
-        ended = perf_counter()
-        took = ended - started
-        self._ready = ended + min(took * self._limits.flush_share, self._limits.flush_max)
-        self.counters.flush_seconds.observe(took)
+        self.counters.flush_seconds.observe(self.pace.flushed(started, edits))
 
     def _flush_edits(self) -> None:
         layouts, large, edits, writers, authors = self._layouts, self._large, self._edits, self._writers, self._authors
@@ -282,7 +286,9 @@ class Room:
                 continue
             if member.behind is not None:
                 member.behind = min(member.behind, flush.number - 1)
-            elif member.echo or not (alone or flush.told):
+            elif alone and member.echo:
+                self._echo_later(member, flush, frames)
+            elif not (alone or flush.told) or member.echo:
                 self._echo(member, flush, frames)
             member.acknowledge(count)
         if self.log.tail_size > self._limits.tail and not self.closed:
@@ -297,6 +303,25 @@ class Room:
             return
         for payload in flush.payloads:
             member.socket.write(group.frame(message.update(payload)))
+
+    def _echo_later(self, member: Member, flush: Flush, frames: dict[Group, bytes]) -> None:
+        """Nobody's edits but its own are in `flush`: it knows them, and only wants to see that they came back. The
+        echoes of a moment go in one write, which saves an author a write a keystroke."""
+        group = member.group
+        if group is None or len(flush.payloads) != 1 or group not in frames:
+            self._echo(member, flush, frames)
+            return
+        if not self._echoes:
+            self._loop.call_later(ECHO_WINDOW, self._write_echoes)
+        self._echoes.setdefault(member, []).append(frames[group])
+
+    def _write_echoes(self) -> None:
+        echoes, self._echoes = self._echoes, {}
+        for member, frames in echoes.items():
+            if member.behind is not None:
+                member.behind = -1  # rare enough to send it everything again
+            elif member.group is not None:
+                member.socket.write(b"".join(frames))
 
     def fail(self, error: RelayError) -> None:
         """The journal did not take a flush: keep all unsaved ones, acknowledge nothing, and have somebody retry."""

@@ -1,0 +1,51 @@
+"""When a room may flush next: at once while it is idle, in larger and larger gatherings as it gets busy.
+
+A flush costs one write for each reader however many edits it carries, so a busy room gains by waiting, and an idle one
+only loses time. Three things bound the pause after a flush:
+
+* a multiple of what the flush took, scaled down while flushes take a small part of the time;
+* the time by which the edits that will come have come. Editors that wait for each other's edits (and load generators)
+  answer a flush in a clump; waiting past the clump gathers nothing. Edits spread evenly show no such end;
+* `most` seconds.
+"""
+
+from time import perf_counter
+
+__all__ = ["Pace"]
+
+BUSY = 1 / 3
+"""Part of the time spent in flushes from which on a room earns the whole pause."""
+
+
+class Pace:
+    """One room's rhythm. `ready` is the time (of `perf_counter`) from which the next flush may go."""
+
+    __slots__ = ("_ended", "_first", "_last", "_most", "_share", "_started", "ready")
+
+    def __init__(self, share: float, most: float) -> None:
+        """share: the pause as a multiple of the flush before it; most: seconds."""
+        self._share = share
+        self._most = most
+        self._started = self._ended = 0.0
+        self._first = self._last = 0.0
+        self.ready = 0.0
+
+    def arrived(self, first: bool) -> None:
+        """An edit came in; `first` of those that the next flush will carry."""
+        self._last = now = perf_counter()
+        if first:
+            self._first = now
+
+    def flushed(self, started: float, edits: int) -> float:
+        """A flush that began at `started` has carried `edits` and ends now; returns what it took (seconds)."""
+        ended = perf_counter()
+        took = ended - started
+        busy = took / (started - self._started)
+        pause = self._share * took * min(1.0, busy / BUSY)
+        if edits > 1:
+            gap = (self._last - self._first) / (edits - 1)
+            pause = min(pause, max(0.0, self._last - self._ended) + 2 * gap)
+        self._started = started
+        self._ended = ended
+        self.ready = ended + min(pause, self._most)
+        return took
