@@ -40,11 +40,23 @@ def close_frame(code: int, reason: str) -> bytes:
 class Inbox:
     """Takes what a socket read and gives whole messages.
 
-    After each `receive`: `reply` holds bytes to write back (pongs, the answer to a close); `ended` is the close code
-    when the client closed or broke the protocol, after which nothing more is read.
+    After each `receive`: `reply` holds bytes to write back (pongs, the answer to a close), `before` says how many of
+    the messages were whole when the last of it was asked for; `ended` is the close code when the client closed or broke
+    the protocol, after which nothing more is read.
     """
 
-    __slots__ = ("_chunks", "_extension", "_fragments", "_have", "_max_size", "_need", "_protocol", "ended", "reply")
+    __slots__ = (
+        "_chunks",
+        "_extension",
+        "_fragments",
+        "_have",
+        "_max_size",
+        "_need",
+        "_protocol",
+        "before",
+        "ended",
+        "reply",
+    )
 
     def __init__(self, max_size: int, extension: Extension | None = None) -> None:
         self._max_size = max_size
@@ -55,6 +67,7 @@ class Inbox:
         self._protocol: Protocol | None = None
         self._fragments: list[bytes] = []
         self.reply = b""
+        self.before = 0
         self.ended: int | None = None
 
     @property
@@ -130,11 +143,15 @@ class Inbox:
             protocol = self._protocol = Protocol(SERVER, state=State.OPEN, max_size=self._max_size)
             if self._extension is not None:
                 protocol.extensions = [self._extension]
+        if whole[0] & 15 == Opcode.CLOSE:
+            protocol.current_size = None  # a client may leave in mid-message (RFC 6455, 5.4); websockets objects
         protocol.receive_data(whole)
         for event in protocol.events_received():
             if isinstance(event, Frame):
                 self._receive_event(event, messages)
-        self.reply += b"".join(protocol.data_to_send())
+        if sent := protocol.data_to_send():
+            self.reply += b"".join(sent)
+            self.before = len(messages)
         if self.ended is None and protocol.state is not State.OPEN:
             self.ended = protocol.close_rcvd.code if protocol.close_rcvd else 1002
 

@@ -22,6 +22,9 @@ __all__ = ["CLOSE_TIMEOUT", "Connection", "Session"]
 log = logging.getLogger("relay.connection")
 PING = b"\x89\0"
 CLOSE_TIMEOUT = 2.0
+"""Seconds for a client to agree to a close."""
+FAILED_TIMEOUT = 0.2
+"""Seconds likewise after it broke the framing: what it says then is not understood, its agreement neither."""
 
 
 class Session(Protocol):
@@ -101,6 +104,12 @@ class Connection(asyncio.Protocol):
         self._byte_allowance -= len(data)
         self._allowance -= len(messages)
         try:
+            if inbox.reply and inbox.before < len(messages):  # a ping among fragments is answered before they are
+                for message in messages[: inbox.before]:
+                    self.session.receive(message)
+                del messages[: inbox.before]
+                if inbox.ended is None:
+                    self._answer()
             for message in messages:
                 self.session.receive(message)
         except Malformed as error:
@@ -208,7 +217,8 @@ class Connection(asyncio.Protocol):
         else:
             if self._throttled:
                 self.transport.resume_reading()
-            self._lingering = self._context.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+            patience = CLOSE_TIMEOUT if self._inbox.ended is None else FAILED_TIMEOUT
+            self._lingering = self._context.loop.call_later(patience, self.transport.abort)
 
     # -- life --
 

@@ -1,11 +1,13 @@
 """What the port says over plain HTTP: health, metrics and the page."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from relay.metrics import CONTENT_TYPE, Metrics
 from relay.server.context import Context
@@ -20,6 +22,11 @@ SECURITY = {
         "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """A request that is not HTTP is its sender's mistake, answered with 400; aiohttp logs a traceback for each."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,7 +54,11 @@ async def make_runner(
 
     @web.middleware
     async def secure(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await handler(request)
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            error.headers.update(SECURITY)
+            raise
         response.headers.update(SECURITY)
         return response
 
@@ -61,6 +72,7 @@ async def make_runner(
 
         for path, name in (("/", "index.html"), ("/app.js", "app.js"), ("/app.css", "app.css")):
             app.router.add_get(path, partial(_file, directory / name))
+    logging.getLogger("aiohttp.server").addFilter(_worth_a_line)
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     return runner
