@@ -117,7 +117,8 @@ def masked(payload: bytes, first: int = 0x82, mask: bytes = b"\1\2\3\4") -> byte
         head = bytes((first, 254)) + size.to_bytes(2, "big")
     else:
         head = bytes((first, 255)) + size.to_bytes(8, "big")
-    return head + mask + bytes(byte ^ mask[n & 3] for n, byte in enumerate(payload))
+    key = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
 
 SAVED = b"\x03doc\x08\x01"

@@ -2,7 +2,7 @@
 
 import pytest
 from fakes import Peer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.protocol.presence import State, decode, encode, gone
@@ -143,6 +143,7 @@ def test_remembers_so_many(room: RoomPresence, monkeypatch: pytest.MonkeyPatch) 
     assert len(room._left) == 3
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 4), st.booleans()), max_size=30))
 def test_changes_lead_to_what_is_held(steps: list[tuple[int, int, int, bool]]) -> None:
     """A client that hears every change ends with the states that a joiner gets."""

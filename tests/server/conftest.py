@@ -195,7 +195,7 @@ Serve = Callable[..., Awaitable[Server]]
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
+async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
     """`await serve(authenticated=False, limits={...}, room={...})`: a server for this test."""
     servers: list[Server] = []
 
@@ -207,6 +207,7 @@ async def serve() -> AsyncIterator[Serve]:
         servers.append(server)
         return server
 
+    monkeypatch.setattr("relay.room.room.ECHO_WINDOW", 0.0, raising=False)
     yield start
     for server in servers:
         await server.stop()
