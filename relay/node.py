@@ -60,7 +60,7 @@ class Node:
             self.redis_url = settings.redis_url or own.redis_url
         counters = self.metrics.counters
         verifier = await self._verifier()
-        self.snapshots = await PostgresSnapshotStore.connect(self.database_url)
+        self.snapshots = await PostgresSnapshotStore.connect(self.database_url, max_size=4)
         self._stack.push_async_callback(self.snapshots.close)
         self.journal = RedisJournal(
             self.redis_url,
