@@ -153,7 +153,8 @@ class Inbox:
             self.reply += b"".join(sent)
             self.before = len(messages)
         if self.ended is None and protocol.state is not State.OPEN:
-            self.ended = protocol.close_rcvd.code if protocol.close_rcvd else 1002
+            said = protocol.close_rcvd or protocol.close_sent
+            self.ended = said.code if said is not None else 1002
 
     def _receive_event(self, event: Frame, messages: list[bytes]) -> None:
         if event.opcode is Opcode.TEXT:
