@@ -62,9 +62,12 @@ async def until(true: Callable[[], object], within: float, what: str | Callable[
 
 
 class Typist(asyncio.Protocol):
-    """One client. `hocuspocus`: that protocol rather than y-websocket; `watch`: others whose typing is timed here."""
+    """One client. `hocuspocus`: that protocol rather than y-websocket; `watch`: others whose typing is timed here;
+    `keep`: the updates it reads are kept as they come, and not applied."""
 
-    def __init__(self, room: str, client: int, hocuspocus: bool, watch: Sequence["Typist"]) -> None:
+    def __init__(
+        self, room: str, client: int, *, hocuspocus: bool = False, watch: Sequence["Typist"] = (), keep: bool = False
+    ) -> None:
         self.room = room
         self.client = client
         self.typed = 0
@@ -78,6 +81,7 @@ class Typist(asyncio.Protocol):
         self.acknowledged_at = 0.0
         self.received = 0
         self.doc: Doc[Any] = Doc()
+        self.updates: list[bytes] | None = [] if keep else None
         self.sent_at: list[float] = []
         self.latencies: list[float] = []
         self._watch = dict.fromkeys(watch, 0)
@@ -96,11 +100,12 @@ class Typist(asyncio.Protocol):
         hocuspocus: bool = False,
         token: str = "",
         watch: Sequence["Typist"] = (),
+        keep: bool = False,
         wait: float | None = 20.0,
     ) -> Self:
         """Connect and ask for the document; return when it is here (`wait` None: at once)."""
         loop = asyncio.get_running_loop()
-        typist = cls(room, client, hocuspocus, watch)
+        typist = cls(room, client, hocuspocus=hocuspocus, watch=watch, keep=keep)
         await loop.create_connection(lambda: typist, "127.0.0.1", port)
         path = "/ws" if hocuspocus else f"/ws/{room}?ack=1" + (f"&token={token}" if token else "")
         key = base64.b64encode(os.urandom(16)).decode()
@@ -209,8 +214,11 @@ class Typist(asyncio.Protocol):
         at = 2
         while sync[at - 1] > 127:
             at += 1
-        self.doc.apply_update(sync[at:])
         self.synced = self.synced or sync[0] == 1
+        if self.updates is not None:
+            self.updates.append(sync[at:])
+            return
+        self.doc.apply_update(sync[at:])
         now = time.perf_counter()
         for other, seen in self._watch.items():
             there = len(self.doc.get(f"t{other.client}", type=Text))

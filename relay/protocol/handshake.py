@@ -1,7 +1,6 @@
 """The request head, read once, so that the front can tell a WebSocket from plain HTTP (RFC 9112; RFC 6455, 4)."""
 
 import base64
-import binascii
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
 
@@ -103,7 +102,7 @@ def accept(request: Request, extensions: str = "") -> bytes:
     try:
         if len(base64.b64decode(key, validate=True)) != 16:
             raise Malformed("Sec-WebSocket-Key is not 16 bytes")
-    except binascii.Error:
+    except ValueError:  # not ASCII, or not base64
         raise Malformed("Sec-WebSocket-Key is not base64") from None
     lines = [
         "HTTP/1.1 101 Switching Protocols",
