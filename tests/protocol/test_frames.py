@@ -1,6 +1,7 @@
 """WebSocket frames: the same messages however the bytes arrive, and an end with a code for what breaks the rules."""
 
 import zlib
+from itertools import pairwise
 
 import pytest
 from fakes import masked, payloads
@@ -78,7 +79,7 @@ def test_any_split(sent: list[bytes], cuts: list[int]) -> None:
     """Any messages in any pieces."""
     stream = b"".join(map(masked, sent))
     marks = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-    assert read(*(stream[a:b] for a, b in zip(marks, marks[1:])))[0] == sent
+    assert read(*(stream[a:b] for a, b in pairwise(marks)))[0] == sent
 
 
 @settings(max_examples=100)
@@ -145,9 +146,8 @@ def test_compressed() -> None:
 
 def test_compressed_bomb() -> None:
     """A compressed message is bounded by what it becomes."""
-    _, inbox = read(
-        masked(deflated(b"x" * 100_000), 0xC2), max_size=1000, extension=PerMessageDeflate(True, True, 15, 15)
-    )
+    extension = PerMessageDeflate(True, True, 15, 15)
+    _, inbox = read(masked(deflated(b"x" * 100_000), 0xC2), max_size=1000, extension=extension)
     assert inbox.ended == 1009
 
 

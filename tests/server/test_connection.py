@@ -154,7 +154,7 @@ async def test_slow_reader(serve: Serve) -> None:
     while known.vector() != {1: size + 50}:
         for edits in updates(await client.get()):
             known.add(parse(edits))
-    await until(lambda: not server.counters.slow_readers)
+    await until(lambda: not side.paused)
 
 
 async def test_slow_reader_is_closed(serve: Serve) -> None:
