@@ -84,6 +84,7 @@ class CodecPool:
             answer = await asyncio.wait_for(self._ask(process, message), self._deadline)
         except BaseException as error:
             self._kill(process)
+            await process.wait()
             if self._closed and not isinstance(error, asyncio.CancelledError):
                 raise Unavailable("the codec pool is closed") from None
             if isinstance(error, TimeoutError):

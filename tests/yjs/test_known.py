@@ -125,3 +125,24 @@ def test_known_agrees_with_the_set_of_what_was_added(write, data: st.DataObject)
         assert vector.get(client, 0) == contiguous
     assert known.has_gaps is (len(units) > sum(vector.values()))
     assert write.meaning(parse(b"\0" + known.deletes_encoded()))[1] == deleted
+
+
+def test_covers_agrees_with_load() -> None:
+    """Whether a summary brings anything new is what loading it would say, for structs, gaps and deletes."""
+    known = Known()
+
+    def brings(update: bytes) -> bool:
+        layout = parse(update)
+        structs = {
+            client: Ranges((clock, length) for clock, length, _, _ in found) for client, found in layout.structs.items()
+        }
+        clocks = summary(structs, layout.deletes_at)
+        new = not known.covers(clocks, update)
+        assert new == (not known.holds(layout))
+        known.load(clocks, update)
+        return new
+
+    first = b"\1\1\1\0\x04\1\1t\3abc\0"
+    beyond = b"\1\1\1\5\x84\1\4\1z\0"
+    assert [brings(first), brings(first), brings(beyond), brings(beyond)] == [True, False, True, False]
+    assert [brings(b"\0\1\1\1\0\2"), brings(b"\0\1\1\1\0\1"), brings(b"\0\1\1\1\1\2")] == [True, False, True]
