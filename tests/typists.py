@@ -35,16 +35,16 @@ def framed(payload: bytes, first: int = 0x82) -> bytes:
     return bytes((first, 255)) + size.to_bytes(8, "big") + b"\0\0\0\0" + payload
 
 
-def keystroke(client: int, clock: int) -> bytes:
-    """The update by which `client` appends its next character to a root text of its own."""
+def keystroke(client: int, clock: int, length: int = 1) -> bytes:
+    """The update by which `client` appends its next character (or `length` of them) to a root text of its own."""
     root = f"t{client}".encode()
     where = b"\x84" + uint(client) + uint(clock - 1) if clock else b"\x04\1" + uint(len(root)) + root
-    return b"\1\1" + uint(client) + uint(clock) + where + b"\1" + bytes((97 + clock % 26,)) + b"\0"
+    return b"\1\1" + uint(client) + uint(clock) + where + uint(length) + spelled(length, clock).encode() + b"\0"
 
 
-def spelled(count: int) -> str:
-    """What a client has typed after `count` keystrokes."""
-    return ("abcdefghijklmnopqrstuvwxyz" * (count // 26 + 1))[:count]
+def spelled(count: int, first: int = 0) -> str:
+    """What a client types with `count` keystrokes, from its `first` on."""
+    return ("abcdefghijklmnopqrstuvwxyz" * (count // 26 + 2))[first % 26 :][:count]
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
@@ -70,8 +70,9 @@ class Typist(asyncio.Protocol):
     ) -> None:
         self.room = room
         self.client = client
-        self.typed = 0
-        self.acknowledged = 0
+        self.typed = 0  # characters
+        self.updates_sent: list[int] = []  # characters after each
+        self.acknowledged = 0  # updates
         self.refused = 0
         self.synced = False
         self.denied = ""
@@ -101,9 +102,10 @@ class Typist(asyncio.Protocol):
         token: str = "",
         watch: Sequence["Typist"] = (),
         keep: bool = False,
+        vector: bytes = b"\0",
         wait: float | None = 20.0,
     ) -> Self:
-        """Connect and ask for the document; return when it is here (`wait` None: at once)."""
+        """Connect and ask for the document past `vector`; return when it is here (`wait` None: at once)."""
         loop = asyncio.get_running_loop()
         typist = cls(room, client, hocuspocus=hocuspocus, watch=watch, keep=keep)
         await loop.create_connection(lambda: typist, "127.0.0.1", port)
@@ -116,7 +118,7 @@ class Typist(asyncio.Protocol):
         if hocuspocus:
             auth = uint(len(token)) + token.encode()
             typist.say(b"\2\0" + auth + b"\x054.7.0")
-        typist.say(b"\0\0\1\0")
+        typist.say(b"\0\0" + uint(len(vector)) + vector)
         if wait is not None:
             await until(lambda: typist.synced or typist.closed or typist.denied, wait, f"{client} joined {room}")
             assert typist.synced, (typist.closed, typist.denied, typist.answer[:80])
@@ -126,16 +128,22 @@ class Typist(asyncio.Protocol):
         """Send a message about the document."""
         self.transport.write(framed(self._prefix + message))
 
-    def type(self, count: int = 1) -> None:
-        """Send `count` keystrokes, an update and a frame each."""
+    def type(self, count: int = 1, length: int = 1) -> None:
+        """Send `count` updates, a frame each, of `length` characters."""
         now = time.perf_counter()
         frames = []
         for _ in range(count):
-            update = keystroke(self.client, self.typed)
+            update = keystroke(self.client, self.typed, length)
             frames.append(framed(self._prefix + b"\0\2" + uint(len(update)) + update))
-            self.typed += 1
-            self.sent_at.append(now)
+            self.typed += length
+            self.updates_sent.append(self.typed)
+            self.sent_at += [now] * length
         self.transport.write(b"".join(frames))
+
+    @property
+    def saved(self) -> int:
+        """How many of its characters the relay has acknowledged."""
+        return self.updates_sent[self.acknowledged - 1] if self.acknowledged else 0
 
     async def keep_typing(self, per_second: float, seconds: float = 1e9) -> None:
         """Type until told to stop or cut off."""

@@ -1,0 +1,140 @@
+"""The journal's server dies, restarts, or comes back empty under open rooms."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import redis
+from relay_process import Relay
+from typists import Typist, until
+
+FLAGS = "--snapshot-bytes", "16KiB"
+
+
+class Scene:
+    """Authors typing in rooms of a relay; `nothing_more` and `resumed` look at their acknowledgements."""
+
+    def __init__(self, authors: list[Typist]) -> None:
+        self.authors = authors
+        self.typing = [asyncio.ensure_future(author.keep_typing(40)) for author in authors]  # noqa: TID251
+
+    async def nothing_acknowledged(self, seconds: float) -> None:
+        await asyncio.sleep(0.2)  # answers that were on their way
+        before = [author.acknowledged for author in self.authors]
+        typed = [author.typed for author in self.authors]
+        await asyncio.sleep(seconds)
+        assert [author.acknowledged for author in self.authors] == before
+        assert all(now.typed > then for now, then in zip(self.authors, typed))
+
+    async def resumed(self, within: float) -> float:
+        before = [author.acknowledged for author in self.authors]
+        return await until(
+            lambda: all(now.acknowledged > then for now, then in zip(self.authors, before)), within, "saved again"
+        )
+
+    async def stop(self) -> None:
+        for task in self.typing:
+            task.cancel()
+        await asyncio.gather(*self.typing, return_exceptions=True)
+        assert [author.closed for author in self.authors if author.closed] == []
+        await until(
+            lambda: all(author.saved == author.typed for author in self.authors), 10, lambda: "all saved at the end"
+        )
+
+
+@pytest.fixture
+def scene(crowd: Any) -> Callable[..., Awaitable[Scene]]:
+    async def begin(relay: Relay) -> Scene:
+        authors = await crowd(relay, [f"room-{n}" for n in range(4)], 3)
+        playing = Scene(authors)
+        await until(lambda: all(author.acknowledged > 3 for author in authors), 5, "typing is saved")
+        return playing
+
+    return begin
+
+
+async def finish(relay: Relay, scene: Scene, count: Any) -> None:
+    """All is saved in the end, and nobody was let go; what is saved survives the relay too."""
+    await scene.stop()
+    relay.kill()
+    relay.start()
+    found = await count(relay, scene.authors)
+    print(found)
+    assert (found.lost, found.wrong) == (0, 0)
+    assert found.acknowledged == sum(author.typed for author in scene.authors)
+
+
+async def test_killed_and_restarted(
+    relays: Callable[..., Relay], own_valkey: Any, database: str, scene: Any, count: Any
+) -> None:
+    """Rooms live on and edits travel; nothing is acknowledged until the server is back, then all is."""
+    relay = relays(*FLAGS, postgres=database, valkey=own_valkey.url)
+    playing = await scene(relay)
+    reader = await Typist.join(relay.port, "room-0", 1, watch=playing.authors[:3])
+    for _ in range(2):
+        own_valkey.kill()
+        await playing.nothing_acknowledged(0.8)
+        reader.latencies.clear()
+        await until(lambda: len(reader.latencies) > 30, 5, "edits travel meanwhile")
+        assert max(reader.latencies) < 0.5
+        own_valkey.start()
+        await playing.resumed(5)
+    reader.leave()
+    await finish(relay, playing, count)
+
+
+async def test_embedded_server_killed(relays: Callable[..., Relay], scene: Any, count: Any) -> None:
+    """The relay starts its own server again; everything goes on."""
+    relay = relays(*FLAGS)
+    playing = await scene(relay)
+    (pid,) = (pid for pid, name in relay.descendants().items() if name.startswith("valkey"))
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.sleep(0.1)
+    await playing.resumed(10)
+    await finish(relay, playing, count)
+
+
+@pytest.mark.parametrize("how", ["flushed", "restarted"])
+async def test_comes_back_empty(
+    relays: Callable[..., Relay], own_valkey: Any, database: str, scene: Any, count: Any, how: str
+) -> None:
+    """Its memory is gone, with what it had acknowledged: the relay writes back what its rooms hold."""
+    relay = relays(*FLAGS, postgres=database, valkey=own_valkey.url)
+    playing = await scene(relay)
+    if how == "flushed":
+        redis.Redis(unix_socket_path=str(own_valkey.socket)).flushall()
+    else:
+        own_valkey.kill()
+        shutil.rmtree(own_valkey.directory)
+        own_valkey.directory.mkdir()
+        await asyncio.sleep(0.5)
+        own_valkey.start()
+    await asyncio.sleep(0.3)
+    await playing.resumed(10)
+    await finish(relay, playing, count)
+
+
+async def test_quiet_rooms_are_written_back(
+    relays: Callable[..., Relay], own_valkey: Any, database: str, scene: Any, count: Any
+) -> None:
+    """A server that restarts empty is given back what was acknowledged in rooms where nobody types any more."""
+    relay = relays("--snapshot-idle", "300", postgres=database, valkey=own_valkey.url)
+    playing = await scene(relay)
+    await playing.stop()
+    own_valkey.kill()
+    shutil.rmtree(own_valkey.directory)
+    own_valkey.directory.mkdir()
+    own_valkey.start()
+    client = redis.Redis(unix_socket_path=str(own_valkey.socket))
+    rooms = {author.room for author in playing.authors}
+
+    def streams() -> list[bytes]:
+        return [key for key in client.scan_iter(_type="stream") if client.xlen(key)]
+
+    await until(lambda: len(streams()) == len(rooms), 3, lambda: (client.keys("*"), streams(), relay.tail()))
+    await asyncio.sleep(0.3)
+    await finish(relay, playing, count)
