@@ -10,10 +10,14 @@ from typing import NamedTuple, Protocol
 from relay.errors import RelayError
 from relay.types import Edit, NodeId, Position, RoomId
 
-__all__ = ["Appended", "Entry", "Journal", "Opened"]
+__all__ = ["Appended", "Counted", "Entry", "Journal", "Opened"]
 
 Appended = Callable[[Position | RelayError], None]
 """Called once for an append, on the event loop: the entry's position, or why it is not (known to be) there."""
+
+
+Counted = Callable[[int | RelayError], None]
+"""Called once for a count, on the event loop."""
 
 
 class Entry(NamedTuple):
@@ -62,6 +66,11 @@ class Journal(Protocol):
         StreamLost, opens the room again and finds the entry, and no snapshot it makes meanwhile covers it unseen.
         Raises Unavailable; then the entry may or may not be there.
         """
+        ...
+
+    def count(self, room: RoomId, epoch: int, done: Counted) -> None:
+        """How many entries that stream holds, 0 when it is gone; answered in its turn among this object's appends, so
+        that those answered before it are counted and no later one is. Never blocks and never raises."""
         ...
 
     async def read(self, room: RoomId, after: Position | None, upto: Position | None, limit: int = 1000) -> list[Entry]:

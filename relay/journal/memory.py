@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from relay.errors import StreamLost, Unavailable
-from relay.journal import Appended, Entry, Opened
+from relay.journal import Appended, Counted, Entry, Opened
 from relay.types import Edit, NodeId, Position, RoomId
 
 __all__ = ["MemoryJournal"]
@@ -62,6 +62,11 @@ class MemoryJournal:
             loop.call_soon(done, StreamLost(f"stream {epoch} of {room!r} is gone"))
         else:
             loop.call_soon(done, stream.add(self._node, tuple(edits)))
+
+    def count(self, room: RoomId, epoch: int, done: Counted) -> None:
+        stream = self._streams.get(room)
+        held = len(stream.entries) if stream is not None and stream.epoch == epoch else 0
+        asyncio.get_running_loop().call_soon(done, Unavailable("the journal is closed") if self._closed else held)
 
     async def intervene(self, room: RoomId, after: Position | None, edits: Sequence[Edit]) -> Position:
         await self.open(room, after)

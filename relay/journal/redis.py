@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 from redis.exceptions import RedisError
 
 from relay.errors import RelayError, StartError, StreamLost, Unavailable
-from relay.journal import Appended, Entry, Opened
+from relay.journal import Appended, Counted, Entry, Opened
 from relay.journal.address import Address
 from relay.journal.keys import PATTERN, TOMBSTONE_MS, entry_id, epoch_key, room_of, stream_key, stream_prefix
 from relay.journal.wire import Reply, Wire, pack
@@ -101,6 +101,9 @@ class RedisJournal:
     def append(self, room: RoomId, epoch: int, edits: Sequence[Edit], done: Appended, *, soon: bool = True) -> None:
         command = pack(b"XADD", stream_key(room, epoch), b"NOMKSTREAM", b"*", *self._fields(edits))
         self._wire.submit(command, partial(_appended, room, epoch, done), soon)
+
+    def count(self, room: RoomId, epoch: int, done: Counted) -> None:
+        self._wire.submit(pack(b"XLEN", stream_key(room, epoch)), partial(_counted, done))
 
     async def intervene(self, room: RoomId, after: Position | None, edits: Sequence[Edit]) -> Position:
         held = after or Position(0, 0, 0)
@@ -197,6 +200,10 @@ class RedisJournal:
 
 def _as_it_is(reply: Any, **options: Any) -> Any:
     return reply
+
+
+def _counted(done: Counted, reply: Reply) -> None:
+    done(reply if isinstance(reply, int | Unavailable) else Unavailable(f"the journal answered {reply!r}"))
 
 
 def _appended(room: RoomId, epoch: int, done: Appended, reply: Reply) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from relay.errors import CodecDied, Malformed, RelayError, Unavailable
 from relay.journal import Entry, Journal
-from relay.room.log import Stored
+from relay.room.load import replay
+from relay.room.log import Flush, Stored
 from relay.room.room import Room
 from relay.snapshot import Segment, SnapshotStore
 from relay.tasks import spawn
@@ -44,6 +45,7 @@ class Compactor:
         snapshots: SnapshotStore,
         codec: "CodecPool",
         counters: "Counters",
+        inline_parse: int,
         on_poison: Callable[[Room, RelayError], None],
         at_once: int = 4,
     ) -> None:
@@ -52,6 +54,7 @@ class Compactor:
         self._snapshots = snapshots
         self._codec = codec
         self._counters = counters
+        self._inline_parse = inline_parse
         self._on_poison = on_poison
         self._slots = asyncio.Semaphore(at_once)
         self._busy: dict[Room, asyncio.Task[bool]] = {}
@@ -116,11 +119,10 @@ class Compactor:
             self._not_before[room] = perf_counter() + seconds
 
     async def _compact(self, room: Room, rest: bool) -> bool:
-        flushes = room.log.journalled()
+        flushes, upto = await self._collect(room)
         stored = list(room.log.segments)
-        if not flushes and not (rest and len(stored) > 1 and _size(stored) <= SMALL):
+        if upto is None or not (flushes or (rest and len(stored) > 1 and _size(stored) <= SMALL)):
             return True
-        upto = _position(flushes[-1].position) if flushes else stored[-1].segment.upto
         kept = len(stored)
         state, clocks = await self._codec.compact([payload for flush in flushes for payload in flush.payloads])
         while kept:
@@ -131,18 +133,67 @@ class Compactor:
             kept -= 1
         after = stored[kept - 1].segment.upto if kept else None
         segment = Segment(after, upto, state, clocks)
-        entries = [Entry(_position(f.position), self._node, tuple(f.edits)) for f in flushes]
+        entries = [Entry(_position(f.position), f.node or self._node, tuple(f.edits)) for f in flushes]
         if not await self._put(room, entries, segment):
             return False
         self._counters.snapshot_bytes += len(state)
         if room.closed:
             return True
-        if flushes and flushes[-1].position != upto:
-            return True  # the journal was lost meanwhile, and these flushes are being appended again
-        room.log.replace(kept, segment, len(flushes))
+        room.log.replace(kept, [segment])
         room.stored_at = time()
         await self._journal.trim(room.name, upto)
         return True
+
+    async def _collect(self, room: Room) -> tuple[list[Flush], Position | None]:
+        """What a new segment must hold, and where it ends: *every* entry of the journal up to there.
+
+        Another relay may have the room open too, and write to its journal, store and trim. A segment that claimed a
+        range of the log without an entry that others put there would take that entry back, so:
+
+        1. Count the stream's entries. As many as this room has put there or taken in: there are no others. Else read
+           the stream to its end and take in what is unknown.
+        2. Only then look where the stored chain ends. If that is where this room thinks, nobody else had stored, and
+           so nobody trimmed, when the stream was looked at: step 1 saw all. Else take their chain, and begin again.
+        """
+        while True:
+            count, flushes = await self._count(room)
+            upto = max((_position(flush.position) for flush in flushes), default=room.log.upto())
+            if count != len(flushes):
+                entries = await self._read(room)
+                have = room.log.saved_positions()
+                await replay(room, [e for e in entries if e.position not in have], self._codec, self._inline_parse)
+                upto = entries[-1].position if entries else room.log.upto()
+                flushes = room.log.journalled(upto)
+            info = await self._snapshots.info(room.name)
+            end = info.upto if info is not None and info.segments else None
+            if end == room.log.upto() or room.closed:
+                return flushes, upto
+            if end is None:
+                raise Unavailable("the stored document is gone")  # deleted: a hint is on its way
+            room.adopt(await self._snapshots.load(room.name))
+
+    async def _count(self, room: Room) -> tuple[int, list[Flush]]:
+        """How many entries the stream has, and the flushes that this room knew to be there at that very moment."""
+        counted: asyncio.Future[tuple[int, list[Flush]]] = asyncio.get_running_loop().create_future()
+
+        def answered(result: int | RelayError) -> None:
+            if counted.done():
+                return
+            if isinstance(result, RelayError):
+                counted.set_exception(result)
+            else:
+                counted.set_result((result, room.log.journalled()))
+
+        self._journal.count(room.name, room.epoch, answered)
+        return await counted
+
+    async def _read(self, room: Room) -> list[Entry]:
+        entries: list[Entry] = []
+        after = room.log.upto()
+        while chunk := await self._journal.read(room.name, after, None):
+            entries += chunk
+            after = chunk[-1].position
+        return entries
 
     async def _put(self, room: Room, entries: list[Entry], segment: Segment) -> bool:
         if room.closed:

@@ -1,11 +1,10 @@
-"""Building a room from what is stored: the snapshot's segments, then the journal's entries past them."""
+"""Taking in what the journal has: when a room is loaded, and when another relay has written to it."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relay.journal import Entry
-from relay.room.log import Flush
 from relay.room.room import Room
 from relay.yjs.merge import merge
 from relay.yjs.update import Layout, TooManyStructs, parse
@@ -20,8 +19,10 @@ BREATHE = 100
 
 
 async def replay(room: Room, entries: Sequence[Entry], codec: "CodecPool", inline_parse: int) -> None:
-    """Take journal entries into a room that nobody has joined yet. Raises Malformed and CodecDied: poison."""
+    """Take entries that the journal has into the room, and give what is new in them to whoever is there. In a room
+    that has one of them already it changes nothing. Raises Malformed and CodecDied: poison."""
     for count, entry in enumerate(entries, 1):
+        fresh = False
         payloads: list[bytes] = []
         layouts: list[Layout] = []
         for edit in entry.edits:
@@ -31,17 +32,15 @@ async def replay(room: Room, entries: Sequence[Entry], codec: "CodecPool", inlin
                 layout = None
             if layout is None:
                 update, clocks = await codec.summarise(edit.update)
-                room.known.load(clocks, update)
+                if not room.known.covers(clocks, update):
+                    fresh = True
+                    room.known.load(clocks, update)
                 payloads.append(update)
             else:
-                room.known.add(layout)
+                fresh = room.known.add(layout) or fresh
                 layouts.append(layout)
         if layouts:
             payloads.append(layouts[0].update if len(layouts) == 1 and layouts[0].plain else merge(layouts))
-        room.number += 1
-        flush = Flush(room.number, list(entry.edits), payloads, [], {})
-        flush.position = entry.position
-        room.log.append(flush)
-        room.log.saved += 1
+        room.absorb(entry, payloads, fresh)
         if count % BREATHE == 0:
             await asyncio.sleep(0)

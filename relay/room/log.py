@@ -12,7 +12,7 @@ from relay.snapshot import Segment
 if TYPE_CHECKING:
     from relay.room.fanout import Group
     from relay.room.member import Member
-    from relay.types import Edit, Position
+    from relay.types import Edit, NodeId, Position
 
 __all__ = ["Flush", "Log", "Stored"]
 
@@ -24,7 +24,7 @@ class Flush:
     for the authors' echo. All three are let go once paid.
     """
 
-    __slots__ = ("authors", "edits", "frames", "number", "payloads", "position", "size", "told", "writers")
+    __slots__ = ("authors", "edits", "frames", "node", "number", "payloads", "position", "size", "told", "writers")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Flush:
         self.authors = authors
         self.frames: dict[Group, bytes] = {}
         self.position: Position | None = None
+        self.node: NodeId | None = None  # which other relay process put it into the journal
         self.size = sum([len(edit.update) for edit in edits])
         self.told = False  # authors got the others' edits early, because the journal is away
 
@@ -85,9 +86,18 @@ class Log:
         """Where the stored segments end."""
         return self.segments[-1].segment.upto if self.segments else None
 
-    def journalled(self) -> list[Flush]:
-        """The flushes that a snapshot may take in: those the journal has, up to the first that it has not."""
-        return list(islice(self.flushes, self.saved))
+    def absorb(self, flush: Flush) -> None:
+        """Put in a flush that the journal has already, behind all such."""
+        self.flushes.insert(self.saved, flush)
+        self.saved += 1
+        self.tail_size += flush.size
+        self.size += flush.size
+
+    def journalled(self, upto: Position | None = None) -> list[Flush]:
+        """The flushes that a snapshot may take in: those the journal has (at or before `upto`), up to the first that it
+        has not."""
+        saved = islice(self.flushes, self.saved)
+        return [flush for flush in saved if upto is None or (flush.position is not None and flush.position <= upto)]
 
     def unsaved(self) -> Iterator[Flush]:
         """The flushes that the journal does not have (yet)."""
@@ -104,15 +114,16 @@ class Log:
             [flush for flush in self.flushes if flush.number > number],
         )
 
-    def replace(self, kept: int, segment: Segment, taken: int) -> None:
-        """Put `segment` behind the first `kept` segments; it holds the later ones and the first `taken` flushes."""
+    def replace(self, kept: int, segments: Sequence[Segment]) -> None:
+        """Put `segments` behind the first `kept` ones; they hold what followed those and all that the journal has up to
+        where the last of them ends."""
         number = self.segments[-1].number if self.segments else 0
-        for _ in range(taken):
-            flush = self.flushes.popleft()
-            self.tail_size -= flush.size
-            number = max(number, flush.number)
-        self.saved -= taken
+        taken = {flush.number for flush in self.journalled(segments[-1].upto)}
+        flushes = self.flushes
+        self.flushes = deque(flush for flush in flushes if flush.number not in taken)
+        self.tail_size = sum(flush.size for flush in self.flushes)
+        self.saved -= len(taken)
         self.tail_cache = None
         del self.segments[kept:]
-        self.segments.append(Stored(segment, number))
+        self.segments += [Stored(segment, max(taken, default=0) or number) for segment in segments]
         self.size = self.tail_size + sum(len(stored.segment.state) for stored in self.segments)

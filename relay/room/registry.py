@@ -56,7 +56,7 @@ class Registry:
         self.counters = counters
         self.inline_parse = inline_parse
         self._node = node
-        self.compactor = Compactor(node, journal, snapshots, codec, counters, self._poisoned)
+        self.compactor = Compactor(node, journal, snapshots, codec, counters, inline_parse, self._poisoned)
         self._journal = journal
         self._snapshots = snapshots
         self._limits = limits

@@ -34,7 +34,7 @@ from relay.yjs.merge import merge
 from relay.yjs.update import Layout, parse
 
 if TYPE_CHECKING:
-    from relay.journal import Journal
+    from relay.journal import Entry, Journal
     from relay.metrics import Counters
     from relay.room.member import Member
     from relay.snapshot import Segment
@@ -303,6 +303,35 @@ class Room:
             return
         for payload in flush.payloads:
             member.socket.write(group.frame(message.update(payload)))
+
+    def absorb(self, entry: Entry, payloads: list[bytes], fresh: bool) -> None:
+        """Take in an entry that the journal has and this room did not put there; `known` has learnt it already.
+
+        Everybody here gets it if anything in it was new.
+        """
+        self.number += 1
+        flush = Flush(self.number, list(entry.edits), payloads, [], {})
+        flush.position = entry.position
+        flush.node = entry.node
+        self.log.absorb(flush)
+        if fresh and self.members:
+            for payload in payloads:
+                _, sent = self.fanout.send(message.update(payload), NOBODY)
+                self.counters.frames_out += sent
+                self.counters.edits_out += len(entry.edits) * sent
+
+    def adopt(self, segments: Sequence[Segment]) -> None:
+        """Another relay has stored more than this one knew of: take its chain for ours, and give everybody here what
+        was news. Raises Malformed."""
+        news = [segment for segment in segments if not self.known.covers(segment.clocks, segment.state)]
+        for segment in news:
+            self.known.load(segment.clocks, segment.state)
+            self.number += 1
+        self.log.replace(0, segments)
+        for segment in news:
+            for member in [*self.members]:
+                if member.group is not None:
+                    send(member, b"\0\2", segment.state)
 
     def _echo_later(self, member: Member, flush: Flush, frames: dict[Group, bytes]) -> None:
         """Nobody's edits but its own are in `flush`: it knows them, and only wants to see that they came back. The

@@ -36,7 +36,7 @@ class Bench:
         self.codec = InlineCodec()
         self.poisoned: list[Room] = []
         codec: Any = self.codec
-        self.compactor = Compactor(NODE, self.journal, self.snapshots, codec, Counters(), self._poison)
+        self.compactor = Compactor(NODE, self.journal, self.snapshots, codec, Counters(), 16384, self._poison)
         self.author = Peer("ada")
 
     def _poison(self, room: Room, error: RelayError) -> None:

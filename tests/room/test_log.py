@@ -37,7 +37,7 @@ def test_replace_while_more_arrives() -> None:
     """A snapshot takes in the flushes it was made of; those appended meanwhile stay, and sizes add up."""
     made = log(2, 1)
     made.append(flush(4))
-    made.replace(0, segment(2), 2)
+    made.replace(0, [segment(2)])
     assert [f.number for f in made.flushes] == [3, 4]
     assert made.saved == 0
     assert made.segments[0].number == 2
@@ -51,7 +51,7 @@ def test_replace_later_segments() -> None:
     made = Log([segment(1), segment(2), segment(3)])
     made.append(flush(1, 4))
     made.saved = 1
-    made.replace(1, segment(4, 30), 1)
+    made.replace(1, [segment(4, 30)])
     assert [stored.segment.upto.ms for stored in made.segments] == [1, 4]
     assert made.size == 40
     assert made.tail_size == 0
@@ -60,8 +60,8 @@ def test_replace_later_segments() -> None:
 def test_merge_without_flushes() -> None:
     """Merging segments alone keeps the number of the last flush in them: nobody is sent them for nothing."""
     made = log(2, 0)
-    made.replace(0, segment(2), 2)
-    made.replace(0, segment(2), 0)
+    made.replace(0, [segment(2)])
+    made.replace(0, [segment(2)])
     assert made.segments[0].number == 2
     assert made.after(2) == ([], [])
 
@@ -69,7 +69,7 @@ def test_merge_without_flushes() -> None:
 def test_after() -> None:
     """A reader that has the flushes up to a number lacks the later ones, and segments that hold a later one."""
     made = log(5, 0)
-    made.replace(0, segment(3), 3)
+    made.replace(0, [segment(3)])
     segments, flushes = made.after(1)
     assert len(segments) == 1
     assert [f.number for f in flushes] == [4, 5]
