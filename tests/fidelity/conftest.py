@@ -58,6 +58,11 @@ class Yjs:
             {"throws": [{"before": _texts(before), "update": _texts([update])[0]} for before, update in cases]}
         )
 
+    def vectors(self, documents: Sequence[Sequence[bytes]]) -> list[bytes]:
+        """The state vectors of documents made of updates."""
+        answer = self._ask({"vectors": [_texts(updates) for updates in documents]})
+        return [base64.b64decode(vector) for vector in answer]
+
     def type(self, patches: Sequence[Sequence[Any]], folder: Path) -> tuple[list[bytes], bytes, str]:
         """One update for each [at, delete, insert]; Yjs's encoding of the result; its text."""
         (folder / "patches.json").write_text(json.dumps(patches))

@@ -3,6 +3,7 @@
 //   {"check": [{name, expected: [update, ...], actual: [update, ...], then: [update, ...]}, ...]} -> ["name: what differs", ...]
 //   {"type": {patches: FILE, out: FILE}}  -> {state: update, text}      (a long text, one update a keystroke)
 //   {"throws": [{before: [update, ...], update}, ...]} -> [error or null, ...]      (what applying `update` throws)
+//   {"vectors": [[update, ...], ...]} -> [state vector, ...]                       (of a document made of the updates)
 //   {"text": update}                 -> the text in it
 // `make` plays a random history of several clients, with every kind of content. `check` applies both lists to empty
 // documents and compares all that can be observed, then once more after `then`.
@@ -292,6 +293,12 @@ const check = ({ name, expected, actual, then }) => {
   return []
 }
 
+const vector = updates => {
+  const doc = new Y.Doc()
+  apply(doc, updates)
+  return b64(Y.encodeStateVector(doc))
+}
+
 const throws = ({ before, update }) => {
   const doc = new Y.Doc()
   apply(doc, before)
@@ -343,6 +350,7 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
   if (request.make) answer = request.make.map(seed => new History(seed).play())
   else if (request.check) answer = request.check.flatMap(check)
   else if (request.throws) answer = request.throws.map(throws)
+  else if (request.vectors) answer = request.vectors.map(vector)
   else if (request.type) answer = type(request.type)
   else answer = textOf(request.text)
   process.stdout.write(JSON.stringify(answer) + '\n')
