@@ -8,7 +8,8 @@ import base64
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+from weakref import WeakSet
 
 from pycrdt import Doc, Text
 
@@ -65,6 +66,9 @@ class Typist(asyncio.Protocol):
     """One client. `hocuspocus`: that protocol rather than y-websocket; `watch`: others whose typing is timed here;
     `keep`: the updates it reads are kept as they come, and not applied."""
 
+    everybody: ClassVar[WeakSet["Typist"]] = WeakSet()
+    """So that whoever ends a test can end its clients."""
+
     def __init__(
         self, room: str, client: int, *, hocuspocus: bool = False, watch: Sequence["Typist"] = (), keep: bool = False
     ) -> None:
@@ -90,6 +94,7 @@ class Typist(asyncio.Protocol):
         self._prefix = uint(len(room.encode())) + room.encode() if hocuspocus else b""
         self._buffer = b""
         self.transport: asyncio.Transport
+        Typist.everybody.add(self)
 
     @classmethod
     async def join(

@@ -1,8 +1,9 @@
 """Relays to break, on services of their own or of the test's; what was acknowledged is counted against what is left."""
 
+import asyncio
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,12 +27,23 @@ def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., R
     def start(*flags: str, postgres: str = "", valkey: str = "") -> Relay:
         services = {"DATABASE_URL": postgres, "REDIS_URL": valkey}
         given = {name: url for name, url in services.items() if url}
+        flags = "--reconnect-jitter", "0.2", *flags  # the last of a flag counts
         started.append(Relay(tmp_path_factory.mktemp("relay"), flags, given))
         return started[-1]
 
     yield start
     for relay in started:
         relay.stop()
+
+
+@pytest.fixture(autouse=True)
+async def farewell(relays: Callable[..., Relay]) -> AsyncIterator[None]:
+    """Clients leave before their relays are stopped: those whose loop has ended would not answer a close."""
+    yield
+    for typist in list(Typist.everybody):
+        typist.leave()
+    Typist.everybody.clear()
+    await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import redis
 from relay_process import Relay
 from typists import Typist, until
@@ -30,8 +31,11 @@ async def poisoned(relay: Relay, room: str, other: Typist) -> None:
     assert json.loads(shown.stdout)["quarantined"], shown
 
 
-async def test_corrupt_snapshot(relays: Callable[..., Relay], postgres_server: Any, own_valkey: Any) -> None:
-    """A stored document with broken clocks is set aside, nobody else notices; repaired and released it is as before."""
+@pytest.mark.parametrize("column", ["clocks", "state"])
+async def test_corrupt_snapshot(
+    relays: Callable[..., Relay], postgres_server: Any, own_valkey: Any, column: str
+) -> None:
+    """A stored document that is broken is set aside, nobody else notices; repaired and released it is as before."""
     database = postgres_server.create_database()
     relay = relays("--idle-unload", "0.2", postgres=database, valkey=own_valkey.url)
     author = await Typist.join(relay.port, "poison", 5)
@@ -46,10 +50,10 @@ async def test_corrupt_snapshot(relays: Callable[..., Relay], postgres_server: A
         done = subprocess.run([psql, database, "-qXc", statement], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
-    sql("CREATE TABLE kept AS SELECT clocks FROM relay.segment WHERE room = 'poison'")
-    sql("UPDATE relay.segment SET clocks = '\\xffffffffffffffffffff' WHERE room = 'poison'")
+    sql(f"CREATE TABLE kept AS SELECT {column} FROM relay.segment WHERE room = 'poison'")
+    sql(f"UPDATE relay.segment SET {column} = '\\xffffffffffffffffffff' WHERE room = 'poison'")
     await poisoned(relay, "poison", other)
-    sql("UPDATE relay.segment SET clocks = kept.clocks FROM kept WHERE room = 'poison'")
+    sql(f"UPDATE relay.segment SET {column} = kept.{column} FROM kept WHERE room = 'poison'")
     assert rooms_command(relay, "release", "poison").returncode == 0
     again = await Typist.join(relay.port, "poison", 1)
     assert len(again.text(5)) == 50
@@ -75,3 +79,28 @@ async def test_corrupt_journal_entry(relays: Callable[..., Relay], database: str
     assert rooms_command(relay, "release", "poison").returncode == 0
     again = await Typist.join(relay.port, "poison", 1)
     assert len(again.text(5)) == 50
+
+
+async def test_corruption_found_by_a_snapshot(
+    relays: Callable[..., Relay], postgres_server: Any, own_valkey: Any
+) -> None:
+    """Bytes that rotted where loading does not look are found when the room is compacted; who is in it is let go."""
+    database = postgres_server.create_database()
+    flags = "--idle-unload", "0.2", "--snapshot-idle", "0.5"
+    relay = relays(*flags, postgres=database, valkey=own_valkey.url)
+    author = await Typist.join(relay.port, "poison", 5)
+    author.type(50)
+    await until(lambda: author.saved == 50, 5, "saved")
+    author.leave()
+    await until(lambda: relay.metrics()["relay_rooms"] == 0, 15, "the room is let go")
+    psql = [postgres_server.binaries / "psql", database, "-qXc"]
+    rot = r"UPDATE relay.segment SET state = overlay(state placing '\xffffffff' from 4) WHERE room = 'poison'"
+    subprocess.run([*psql, rot], check=True)
+    other = await Typist.join(relay.port, "other", 6)
+    again = await Typist.join(relay.port, "poison", 7, keep=True)
+    again.type(5)
+    await until(lambda: again.closed, 10, relay.tail)
+    assert again.closed == (4423, "document quarantined")
+    assert again.saved == 5
+    await poisoned(relay, "poison", other)
+    assert relay.metrics()['relay_errors_total{kind="poison"}'] == 1
