@@ -155,13 +155,18 @@ class Node:
 
     async def unready(self) -> str:
         """Why this node can't serve a new room now; empty when it can."""
-        try:
-            async with asyncio.timeout(READY_PATIENCE):
-                await self.journal.ping()
-                await self.snapshots.ping()
-        except (Unavailable, TimeoutError) as error:
-            return f"{error or 'a service does not answer'}"
-        return ""
+
+        async def ask() -> None:
+            await self.journal.ping()
+            await self.snapshots.ping()
+
+        asking = spawn("ask services", ask(), expected=(Unavailable,))
+        # Not awaited once cancelled: what hangs may hang in giving up, too.
+        if not (await asyncio.wait([asking], timeout=READY_PATIENCE))[0]:
+            asking.cancel()
+            return "a service does not answer"
+        error = asking.exception()
+        return (str(error) or "a service does not answer") if error else ""
 
     async def _keep_alive(self) -> None:
         while True:

@@ -137,6 +137,21 @@ class PostgresServer:
             self.process.wait(30)
             self.process = None
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Every process of it stands still: connections open, nothing answers."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        pids = [self.process.pid, *map(int, children)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def close(self) -> None:
         self.kill(signal.SIGQUIT)
         shutil.rmtree(self.directory)

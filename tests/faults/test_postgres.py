@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -82,3 +83,35 @@ async def test_away_for_a_minute(
 ) -> None:
     """As above, for 60 s."""
     await outage(relays, own_valkey, own_postgres, crowd, count, 60)
+
+
+@pytest.mark.slow
+async def test_hangs(relays: Callable[..., Relay], own_postgres: Any, own_valkey: Any, crowd: Any, count: Any) -> None:
+    """It takes connections and never answers: open rooms do not notice, whoever asks is told so in seconds, and a stop
+    is not held up."""
+    flags = "--drain-timeout", "4", "--snapshot-bytes", "4KiB", "--snapshot-idle", "1"
+    relay = relays(*flags, postgres=own_postgres.create_database(), valkey=own_valkey.url)
+    authors = await crowd(relay, ["a", "b"], 3)
+    with own_postgres.stopped():
+        for author in authors:
+            author.type(20)
+        await until(lambda: all(author.acknowledged == 20 for author in authors), 5, "saved")
+        for _ in range(2):
+            asked = time.monotonic()
+            assert (await asyncio.to_thread(relay.get, "/readyz"))[0] == 503
+            assert time.monotonic() - asked < 4
+        late = await Typist.join(relay.port, "cold", 1, wait=None)
+        took = await until(lambda: late.closed, 60, relay.tail)
+        assert late.closed is not None
+        assert late.closed[0] == 1013
+        for author in authors:
+            author.type(20)
+        await until(lambda: all(author.acknowledged == 40 for author in authors), 5, "saved")
+        started = time.monotonic()
+        relay.terminate()
+        assert await asyncio.to_thread(relay.wait, 20) == 0
+        print(f"PostgreSQL hangs: refused after {took:.1f} s, stopped after {time.monotonic() - started:.1f} s")
+        assert time.monotonic() - started < 8
+    relay.start()
+    found = await count(relay, authors)
+    assert (found.lost, found.wrong) == (0, 0), found

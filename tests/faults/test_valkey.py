@@ -138,3 +138,16 @@ async def test_quiet_rooms_are_written_back(
     await until(lambda: len(streams()) == len(rooms), 3, lambda: (client.keys("*"), streams(), relay.tail()))
     await asyncio.sleep(0.3)
     await finish(relay, playing, count)
+
+
+@pytest.mark.slow
+async def test_hangs(relays: Callable[..., Relay], own_valkey: Any, database: str, scene: Any, count: Any) -> None:
+    """It stands still for longer than the relay waits: nothing is acknowledged until it goes on, then all is."""
+    relay = relays(*FLAGS, "--journal-timeout", "1", postgres=database, valkey=own_valkey.url)
+    playing = await scene(relay)
+    own_valkey.signal(signal.SIGSTOP)
+    await playing.nothing_acknowledged(3)
+    assert relay.get("/readyz")[0] == 503
+    own_valkey.signal(signal.SIGCONT)
+    await playing.resumed(8)
+    await finish(relay, playing, count)
