@@ -114,16 +114,17 @@ class Log:
             [flush for flush in self.flushes if flush.number > number],
         )
 
-    def replace(self, kept: int, segments: Sequence[Segment]) -> None:
+    def replace(self, kept: int, segments: Sequence[Segment], number: int = 0) -> None:
         """Put `segments` behind the first `kept` ones; they hold what followed those and all that the journal has up to
-        where the last of them ends."""
-        number = self.segments[-1].number if self.segments else 0
+        where the last of them ends. `number`: under which they deliver what never was a flush here."""
         taken = {flush.number for flush in self.journalled(segments[-1].upto)}
+        # Not always the last one's: what another relay wrote may be stored before earlier flushes of ours.
+        number = max([number, *taken, *(stored.number for stored in self.segments[kept:])])
         flushes = self.flushes
         self.flushes = deque(flush for flush in flushes if flush.number not in taken)
         self.tail_size = sum(flush.size for flush in self.flushes)
         self.saved -= len(taken)
         self.tail_cache = None
         del self.segments[kept:]
-        self.segments += [Stored(segment, max(taken, default=0) or number) for segment in segments]
+        self.segments += [Stored(segment, number) for segment in segments]
         self.size = self.tail_size + sum(len(stored.segment.state) for stored in self.segments)

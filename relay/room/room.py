@@ -309,8 +309,7 @@ class Room:
 
         Everybody here gets it if anything in it was new.
         """
-        self.number += 1
-        flush = Flush(self.number, list(entry.edits), payloads, [], {})
+        flush = Flush(self.number + 1, list(entry.edits), payloads, [], {})
         flush.position = entry.position
         flush.node = entry.node
         self.log.absorb(flush)
@@ -319,6 +318,7 @@ class Room:
                 _, sent = self.fanout.send(message.update(payload), NOBODY)
                 self.counters.frames_out += sent
                 self.counters.edits_out += len(entry.edits) * sent
+        self.number = flush.number  # only now, as in a flush of our own
 
     def adopt(self, segments: Sequence[Segment]) -> None:
         """Another relay has stored more than this one knew of: take its chain for ours, and give everybody here what
@@ -326,12 +326,13 @@ class Room:
         news = [segment for segment in segments if not self.known.covers(segment.clocks, segment.state)]
         for segment in news:
             self.known.load(segment.clocks, segment.state)
-            self.number += 1
-        self.log.replace(0, segments)
+        number = self.number + 1
+        self.log.replace(0, segments, number if news else 0)
         for segment in news:
             for member in [*self.members]:
                 if member.group is not None:
                     send(member, b"\0\2", segment.state)
+        self.number = number  # only now, as in a flush
 
     def _echo_later(self, member: Member, flush: Flush, frames: dict[Group, bytes]) -> None:
         """Nobody's edits but its own are in `flush`: it knows them, and only wants to see that they came back. The

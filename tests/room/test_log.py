@@ -57,6 +57,19 @@ def test_replace_later_segments() -> None:
     assert made.tail_size == 0
 
 
+def test_merged_out_of_order() -> None:
+    """A segment is as late as the latest flush in it, also when the journal had that one before earlier ones."""
+    made = log(0, 2)
+    late = flush(3, 1)
+    made.absorb(late)
+    made.replace(0, [segment(1)])
+    for number, one in enumerate(made.flushes, 2):
+        one.position = Position(1, number, 0)
+    made.saved = 2
+    made.replace(0, [segment(3)])
+    assert made.after(2)[0] == [segment(3)]
+
+
 def test_merge_without_flushes() -> None:
     """Merging segments alone keeps the number of the last flush in them: nobody is sent them for nothing."""
     made = log(2, 0)

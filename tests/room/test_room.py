@@ -22,10 +22,13 @@ from fakes import (
 from relay import closing
 from relay.codec.worker import JOBS
 from relay.errors import Deny, Malformed, StreamLost, Unavailable
+from relay.journal import Entry
 from relay.protocol.presence import decode
 from relay.room.join import answer
 from relay.room.room import Limits, Room
-from relay.types import Position
+from relay.snapshot import Segment
+from relay.types import NodeId, Position
+from relay.yjs.compact import compact
 from relay.yjs.update import TooManyStructs, parse
 
 
@@ -450,6 +453,32 @@ async def test_socket_that_fills_in_the_middle_of_a_flush(room: Room) -> None:
     drain(room, bob)
     got += bob.updates()
     assert held(got) == {(1, clock) for clock in range(20_001)}
+
+
+async def test_socket_that_fills_in_the_middle_of_what_another_relay_wrote(room: Room) -> None:
+    """An entry of the journal that is several messages and fills a socket with the first is not forgotten either."""
+    (bob,) = enter(room, "bob")
+    fill(room, bob)
+    payloads = [typed(1, 0), typed(2, 0)]
+    room.absorb(Entry(Position(1, 1, 0), NodeId("other"), ()), payloads, True)
+    got = bob.updates()
+    drain(room, bob)
+    assert held(got + bob.updates()) == {(1, 0), (2, 0)}
+
+
+async def test_slow_reader_gets_the_chain_of_another_relay(room: Room) -> None:
+    """Segments that another relay stored reach readers that are slow, or get slow with the first, once they drained."""
+    bob, eve = enter(room, "bob", "eve")
+    room.pause(bob)
+    fill(room, eve)
+    links = [compact([typed(client, 0)]) for client in (1, 2)]
+    ends = [None, Position(1, 1, 0), Position(1, 2, 0)]
+    room.adopt([Segment(after, upto, *link) for after, upto, link in zip(ends, ends[1:], links)])
+    got = eve.updates()
+    drain(room, bob)
+    drain(room, eve)
+    assert held(bob.updates()) == {(1, 0), (2, 0)}
+    assert held(got + eve.updates()) == {(1, 0), (2, 0)}
 
 
 async def test_socket_of_two_members_that_fills_with_the_first(room: Room) -> None:
