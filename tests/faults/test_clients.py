@@ -8,13 +8,23 @@ from typing import Any
 
 import pytest
 from relay_process import Relay
-from typists import Typist, percentile, spelled, until
+from typists import Typist, percentile, spelled, uint, until
 
 MEGABYTE = 1 << 20
 
 
-async def reader_stops(relays: Callable[..., Relay], seconds: float, pages: int) -> None:
-    """`pages` of 16 KB go past a reader that reads nothing for `seconds`."""
+def cursor(client: int, clock: int, size: int) -> bytes:
+    """An awareness message with one state of about `size` bytes."""
+    state = b'{"cursor":"' + b"x" * size + b'"}'
+    update = b"\1" + uint(client) + uint(clock) + uint(len(state)) + state
+    return b"\1" + uint(len(update)) + update
+
+
+async def reader_stops(relays: Callable[..., Relay], seconds: float, turns: int) -> None:
+    """In each of `turns`, a few keystrokes and 16 KB of presence go past readers that read nothing for `seconds`.
+
+    Presence, because it leaves nothing behind: what memory grows by, the sleepers cost.
+    """
     relay = relays()
     a = await Typist.join(relay.port, "busy", 2)
     b = await Typist.join(relay.port, "busy", 3, watch=[a])
@@ -23,50 +33,46 @@ async def reader_stops(relays: Callable[..., Relay], seconds: float, pages: int)
         sleeper.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sleeper.transport.pause_reading()
     sleepers[1].type(20)  # what it types meanwhile counts, and is acknowledged once it reads again
-    before = relay.rss()
-    most = before
+    before = most = relay.rss()
     c = await Typist.join(relay.port, "busy", 9)
     started = time.monotonic()
-    for page in range(pages):
-        c.type(length=16384)
-        a.type()
-        await asyncio.sleep(max(0.0, started + seconds * (page + 1) / pages - time.monotonic()))
-        if page % 10 == 0:
+    for turn in range(turns):
+        c.say(cursor(9, turn + 1, 16384))
+        a.type(5)
+        await asyncio.sleep(max(0.0, started + seconds * (turn + 1) / turns - time.monotonic()))
+        if turn % 10 == 0:
             most = max(most, relay.rss())
-    await until(lambda: c.saved == c.typed and a.saved == a.typed, 20, "all is saved")
-    metrics = relay.metrics()
-    assert metrics["relay_slow_readers"] == 2
+    await until(lambda: a.saved == a.typed, 20, "all is saved")
+    assert relay.metrics()["relay_slow_readers"] == 2
     p95 = percentile(b.latencies, 0.95)
     for sleeper in sleepers:
         assert sleeper.closed is None
+        assert len(sleeper.text(2)) < a.typed
         sleeper.transport.resume_reading()
-    took = await until(
-        lambda: all(len(s.text(9)) == c.typed and len(s.text(2)) == a.typed for s in sleepers), 20, "caught up"
-    )
+    took = await until(lambda: all(len(s.text(2)) == a.typed for s in sleepers), 20, "caught up")
     print(
-        f"{c.typed / MEGABYTE:.1f} MB past two sleepers: {(most - before) / MEGABYTE:.1f} MB grown, others' p95 "
-        f"{p95 * 1000:.1f} ms, caught up in {took:.2f} s"
+        f"{turns / 64:.1f} MB past two sleepers in {seconds:g} s: {(most - before) / MEGABYTE:.1f} MB grown, "
+        f"others' p95 {p95 * 1000:.1f} ms, caught up in {took:.2f} s"
     )
-    assert all(s.text(9) == spelled(c.typed) and s.text(2) == spelled(a.typed) for s in sleepers)
+    assert all(s.text(2) == spelled(a.typed) for s in sleepers)
     await until(lambda: sleepers[1].acknowledged == 20, 5, "its own typing is acknowledged")
     assert b.text(4 + 1) == spelled(20)
     assert p95 < 0.15
-    # The room's own log, twice while it is compacted, and what each sleeper may have unsent.
-    assert most - before < 2.5 * c.typed + 4 * MEGABYTE + 48 * MEGABYTE
+    assert most - before < 24 * MEGABYTE  # 1 MB unsent for each sleeper, 15,000 keystrokes, and what malloc keeps
     assert relay.metrics()["relay_slow_readers"] == 0
 
 
 async def test_reader_stops(relays: Callable[..., Relay]) -> None:
     """Two clients of a busy room stop reading: memory stays bounded, others are served as ever, and then they get
     everything."""
-    await reader_stops(relays, 4, 800)
+    await reader_stops(relays, 3, 1000)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_reader_stops_for_a_minute(relays: Callable[..., Relay]) -> None:
     """As above, for 60 s."""
-    await reader_stops(relays, 60, 1500)
+    await reader_stops(relays, 60, 3000)
 
 
 async def test_half_open_sockets(relays: Callable[..., Relay]) -> None:
