@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -320,19 +321,22 @@ async def lag(relay: Relay, yjs: Any, seed: int, rounds: int) -> list[Case]:
     log = [update for index, update in enumerate(history.log) if index not in history.uploads]
     flooder, *peers = await asyncio.gather(*(enter(relay, room, seed + n) for n in range(6)))
     slow = peers[1:]
+    for peer in slow:
+        peer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     sent: list[bytes] = []
     for turn in range(rounds):
         for peer in slow:
             peer.transport.pause_reading()
         caught_up = relay.metrics()["relay_catch_ups_total"]
-        for _ in range(4):
+        while relay.metrics()["relay_slow_readers"] < len(slow):
             # More than the sockets between us take.
             clock = 1_000_000 * len(flooder.sent)
             where = b"\x84\x4e" + uint(clock - 1) if clock else b"\x04\1\x05flood"
             flood = b"\1\1\x4e" + uint(clock) + where + uint(1_000_000) + b"x" * 1_000_000 + b"\0"
             flooder.send(flood)
             sent.append(flood)
-        await until(lambda: relay.metrics()["relay_slow_readers"] >= len(slow), 20, "readers that are too slow")
+            assert clock < 40_000_000 * (turn + 1), "nobody is too slow"
+            await until(lambda: flooder.settled, 20, f"{room}: saved")
         part = log[len(log) * turn // rounds : len(log) * (turn + 1) // rounds]
         for update in part[: len(part) // 2]:
             dice.choice(peers).send(update)
