@@ -75,6 +75,7 @@ async def test_reader_stops_for_a_minute(relays: Callable[..., Relay]) -> None:
     await reader_stops(relays, 60, 3000)
 
 
+@pytest.mark.slow
 async def test_half_open_sockets(relays: Callable[..., Relay]) -> None:
     """Connections whose other end is silent, be it gone or hostile, are pinged and then dropped; a quiet one that
     answers stays."""
@@ -120,6 +121,7 @@ async def trickle(relays: Callable[..., Relay], connections: int, seconds: float
     return cut, percentile(b.latencies, 0.95), grown
 
 
+@pytest.mark.slow
 async def test_slow_heads(relays: Callable[..., Relay]) -> None:
     """500 connections trickle their request's head: others are served as ever."""
     _, p95, grown = await trickle(relays, 500, 2)
@@ -135,6 +137,7 @@ async def test_slow_heads_are_cut_off(relays: Callable[..., Relay]) -> None:
     assert p95 < 0.15
 
 
+@pytest.mark.slow
 async def test_slow_messages(relays: Callable[..., Relay], database: Any, own_valkey: Any) -> None:
     """200 clients announce 64 MiB and send a few bytes: no memory is set aside for what has not come."""
     relay = relays(postgres=database, valkey=own_valkey.url)

@@ -78,6 +78,7 @@ async def test_stopped_without_postgresql(
     assert (found.lost, found.wrong) == (0, 0), found
 
 
+@pytest.mark.slow
 async def test_stopped_without_journal(
     relays: Callable[..., Relay], database: str, own_valkey: Any, crowd: Any, count: Any
 ) -> None:

@@ -31,7 +31,7 @@ async def poisoned(relay: Relay, room: str, other: Typist) -> None:
     assert json.loads(shown.stdout)["quarantined"], shown
 
 
-@pytest.mark.parametrize("column", ["clocks", "state"])
+@pytest.mark.parametrize("column", ["clocks", pytest.param("state", marks=pytest.mark.slow)])
 async def test_corrupt_snapshot(
     relays: Callable[..., Relay], postgres_server: Any, own_valkey: Any, column: str
 ) -> None:
@@ -81,6 +81,7 @@ async def test_corrupt_journal_entry(relays: Callable[..., Relay], database: str
     assert len(again.text(5)) == 50
 
 
+@pytest.mark.slow
 async def test_corruption_found_by_a_snapshot(
     relays: Callable[..., Relay], postgres_server: Any, own_valkey: Any
 ) -> None:

@@ -14,7 +14,7 @@ from typists import Typist, percentile, until
 
 async def outage(relays: Callable[..., Relay], valkey: Any, postgres: Any, crowd: Any, count: Any, gone: float) -> None:
     database = postgres.create_database()
-    flags = "--snapshot-bytes", "4KiB", "--snapshot-idle", "1", "--idle-unload", "1"
+    flags = "--snapshot-bytes", "4KiB", "--snapshot-idle", "1", "--idle-unload", "0.2"
     relay = relays(*flags, postgres=database, valkey=valkey.url)
     client = redis.Redis(unix_socket_path=str(valkey.socket))
     (cold,) = await crowd(relay, ["cold"], 1)
@@ -73,7 +73,7 @@ def entries(client: Any) -> dict[bytes, int]:
 async def test_away(relays: Callable[..., Relay], own_valkey: Any, own_postgres: Any, crowd: Any, count: Any) -> None:
     """Killed for some seconds: open rooms do not notice, cold ones get a reason and a code that says to come back,
     the journal keeps all, and afterwards all is in PostgreSQL, so that the journal may go."""
-    await outage(relays, own_valkey, own_postgres, crowd, count, 3)
+    await outage(relays, own_valkey, own_postgres, crowd, count, 1)
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ async def kill_repeatedly(relay: Relay, crowd: Any, count: Any, rounds: int) -> 
         await asyncio.sleep(dice.uniform(0.2, 1.0))
         below = list(relay.descendants())
         killed = time.monotonic()
-        relay.kill(children=turn % 3 == 2)
+        relay.kill(children=turn % 3 == 1)
         assert still_there(below, 5) == [], "children outlived the relay"
         relay.start()
         away.append(time.monotonic() - killed)
@@ -37,8 +37,8 @@ async def kill_repeatedly(relay: Relay, crowd: Any, count: Any, rounds: int) -> 
 
 
 async def test_killed_under_load(relays: Callable[..., Relay], crowd: Any, count: Any) -> None:
-    """Killed three times while 16 people type: each acknowledged character is there, and no child stays behind."""
-    await kill_repeatedly(relays(), crowd, count, 3)
+    """Killed twice while 16 people type: each acknowledged character is there, and no child stays behind."""
+    await kill_repeatedly(relays(), crowd, count, 2)
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ async def test_killed_and_restarted(
     reader = await Typist.join(relay.port, "room-0", 1, watch=playing.authors[:3])
     for _ in range(2):
         own_valkey.kill()
-        await playing.nothing_acknowledged(0.8)
+        await playing.nothing_acknowledged(0.5)
         reader.latencies.clear()
         await until(lambda: len(reader.latencies) > 30, 5, "edits travel meanwhile")
         assert max(reader.latencies) < 0.5
@@ -87,6 +87,7 @@ async def test_killed_and_restarted(
     await finish(relay, playing, count)
 
 
+@pytest.mark.slow
 async def test_embedded_server_killed(relays: Callable[..., Relay], scene: Any, count: Any) -> None:
     """The relay starts its own server again; everything goes on."""
     relay = relays(*FLAGS)
@@ -98,7 +99,7 @@ async def test_embedded_server_killed(relays: Callable[..., Relay], scene: Any, 
     await finish(relay, playing, count)
 
 
-@pytest.mark.parametrize("how", ["flushed", "restarted"])
+@pytest.mark.parametrize("how", ["flushed", pytest.param("restarted", marks=pytest.mark.slow)])
 async def test_comes_back_empty(
     relays: Callable[..., Relay], own_valkey: Any, database: str, scene: Any, count: Any, how: str
 ) -> None:
@@ -118,6 +119,7 @@ async def test_comes_back_empty(
     await finish(relay, playing, count)
 
 
+@pytest.mark.slow
 async def test_quiet_rooms_are_written_back(
     relays: Callable[..., Relay], own_valkey: Any, database: str, scene: Any, count: Any
 ) -> None:
