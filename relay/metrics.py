@@ -114,9 +114,9 @@ class Counters:
 
     edits_in: int = _counter("Updates received from clients.")
     edits_out: int = _counter("Edits delivered: one update to one client other than its author, merged or not.")
-    frames_out: int = _counter("WebSocket frames sent.")
-    bytes_in: int = _counter("Payload bytes received.")
-    bytes_out: int = _counter("Payload bytes sent.")
+    frames_out: int = _counter("WebSocket frames of edits, documents and presence sent.")
+    bytes_in: int = _counter("Bytes received on WebSocket connections.")
+    bytes_out: int = _counter("Bytes of edits, documents and presence sent.")
     presence_in: int = _counter("Presence updates received from clients.")
     flush_seconds: Histogram = _histogram("Time the loop spent on one flush of one room.")
     edits_per_frame: Histogram = _histogram("Edits that one flush merged into one frame.", COUNTS)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from typing import TYPE_CHECKING
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from relay.protocol.frames import BINARY_FIN_COMPRESSED, frame, header
 from relay.room.member import Member
+
+if TYPE_CHECKING:
+    from relay.metrics import Counters
 
 __all__ = ["Fanout", "Group"]
 
@@ -40,11 +44,12 @@ class Group:
 class Fanout:
     """The members of a room who keep up, in groups."""
 
-    __slots__ = ("compress_from", "groups")
+    __slots__ = ("compress_from", "counters", "groups")
 
-    def __init__(self, compress_from: int) -> None:
+    def __init__(self, compress_from: int, counters: Counters) -> None:
         self.groups: dict[tuple[bytes, bool], Group] = {}
         self.compress_from = compress_from
+        self.counters = counters
 
     def add(self, member: Member) -> None:
         key = (member.prefix, member.socket.deflate)
@@ -72,11 +77,15 @@ class Fanout:
         before.
         """
         frames: dict[Group, bytes] = {}
-        sent = 0
+        sent = size = 0
         for group in tuple(self.groups.values()):
             data = frames[group] = group.frame(body)
+            before = sent
             for member, write in group.targets:
                 if member not in but:
                     write(data)
                     sent += 1
+            size += (sent - before) * len(data)
+        self.counters.frames_out += sent
+        self.counters.bytes_out += size
         return frames, sent

@@ -116,12 +116,11 @@ def answer(room: Room, member: Member, vector: bytes, diffs: Mapping[int, bytes]
     if covered:
         updates.append(b"\0" + room.known.deletes_encoded())
     last = updates.pop() if updates else EMPTY_UPDATE
-    write = member.socket.write
     for update in updates:
-        send(member, b"\0\2", update)
-    send(member, b"\0\1", last)
+        send(room, member, b"\0\2", update)
+    send(room, member, b"\0\1", last)
     if (states := room.presence.everyone()) is not None and member.group is not None:
-        write(member.group.frame(message.presence(states)))
+        room.write(member, member.group.frame(message.presence(states)))
     room.counters.joins.add("full" if not clocks else "diff")
 
 
@@ -137,11 +136,11 @@ def tail(room: Room) -> list[bytes]:
     return list(log.tail_cache[1])
 
 
-def send(member: Member, kind: bytes, update: bytes) -> None:
+def send(room: Room, member: Member, kind: bytes, update: bytes) -> None:
     """Write one sync message; a large update is not copied."""
     if len(update) <= COPIED and member.group is not None:
-        member.socket.write(member.group.frame(kind + write_uint(len(update)) + update))
+        room.write(member, member.group.frame(kind + write_uint(len(update)) + update))
         return
     head = member.prefix + kind + write_uint(len(update))
-    member.socket.write(header(len(head) + len(update)) + head)
-    member.socket.write(update)
+    room.write(member, header(len(head) + len(update)) + head)
+    room.write(member, update, frames=0)

@@ -24,7 +24,19 @@ class Flush:
     for the authors' echo. All three are let go once paid.
     """
 
-    __slots__ = ("authors", "edits", "frames", "node", "number", "payloads", "position", "size", "told", "writers")
+    __slots__ = (
+        "authors",
+        "edits",
+        "frames",
+        "node",
+        "number",
+        "payloads",
+        "position",
+        "queued",
+        "size",
+        "told",
+        "writers",
+    )
 
     def __init__(
         self,
@@ -43,6 +55,7 @@ class Flush:
         self.position: Position | None = None
         self.node: NodeId | None = None  # which other relay process put it into the journal
         self.size = sum([len(edit.update) for edit in edits])
+        self.queued = 0.0  # `perf_counter` when it was given to the journal
         self.told = False  # authors got the others' edits early, because the journal is away
 
     def of_others(self, member: Member) -> list[bytes]:

@@ -113,7 +113,7 @@ class Room:
         self.known = Known()
         self.log = Log(segments)
         self.members: dict[Member, None] = {}
-        self.fanout = Fanout(limits.compress_from)
+        self.fanout = Fanout(limits.compress_from, counters)
         self.presence = RoomPresence()
         self.pace = Pace(limits.flush_share, limits.flush_max)
         self.number = 0  # of the last flush
@@ -181,14 +181,14 @@ class Room:
         if told and member.group is not None:
             # Hocuspocus 4 takes the hint without answering, so ask it too.
             left = message.presence(awareness.encode(state.entry for state in told))
-            member.socket.write(member.group.frame(left) + member.group.frame(message.query_presence()))
+            self.write(member, member.group.frame(left) + member.group.frame(message.query_presence()), frames=2)
         if self.presence.changed and not self._due:
             self._schedule()
 
     def tell_presence(self, member: Member) -> None:
         """Answer a client's question who is here."""
         if member.group is not None:
-            member.socket.write(member.group.frame(message.presence(self.presence.everyone() or EMPTY_STATES)))
+            self.write(member, member.group.frame(message.presence(self.presence.everyone() or EMPTY_STATES)))
 
     def expire_presence(self, before: float) -> None:
         """End the states that nobody has renewed since `before` (loop time)."""
@@ -206,6 +206,12 @@ class Room:
 
     # -- out --
 
+    def write(self, member: Member, data: bytes, *, frames: int = 1) -> None:
+        """Send one member frames; what goes to all goes through `fanout`."""
+        self.counters.frames_out += frames
+        self.counters.bytes_out += len(data)
+        member.socket.write(data)
+
     def flush(self) -> None:
         """Write what has gathered to everybody, and hand it to the journal."""
         started = perf_counter()
@@ -216,8 +222,7 @@ class Room:
         if self._authors:
             self._flush_edits()
         if self.presence.changed:
-            _, sent = self.fanout.send(message.presence(self.presence.take_changes()), NOBODY)
-            self.counters.frames_out += sent
+            self.fanout.send(message.presence(self.presence.take_changes()), NOBODY)
         self.counters.flush_seconds.observe(self.pace.flushed(started, edits))
 
     def _flush_edits(self) -> None:
@@ -238,7 +243,6 @@ class Room:
         sent = 0
         for payload in flush.payloads:
             flush.frames, sent = self.fanout.send(message.update(payload), authors)
-            counters.frames_out += sent
         self.number = number  # only now: whoever was paused by one of these writes may lack the next
         counters.edits_in += len(edits)
         counters.edits_out += len(edits) * sent
@@ -248,6 +252,7 @@ class Room:
             self._tell_early(flush)
         else:
             counters.journal_unacknowledged += len(edits)
+            flush.queued = perf_counter()
             # With several authors each waits for the others' edits; one alone waits only for its own to be saved.
             soon = len(authors) > 1
             self.journal.append(self.name, self.epoch, edits, partial(self._appended, flush, self._term), soon=soon)
@@ -272,6 +277,7 @@ class Room:
         if isinstance(result, RelayError):
             self.fail(result)
         else:
+            self.counters.journal_append_seconds.observe(perf_counter() - flush.queued)
             self.saved(flush, result)
 
     def saved(self, flush: Flush, position: Position) -> None:
@@ -299,10 +305,10 @@ class Room:
         if group is None:
             return
         if len(flush.payloads) == 1 and group in frames:
-            member.socket.write(frames[group])
+            self.write(member, frames[group])
             return
         for payload in flush.payloads:
-            member.socket.write(group.frame(message.update(payload)))
+            self.write(member, group.frame(message.update(payload)))
 
     def absorb(self, entry: Entry, payloads: list[bytes], fresh: bool) -> None:
         """Take in an entry that the journal has and this room did not put there; `known` has learnt it already.
@@ -316,7 +322,6 @@ class Room:
         if fresh and self.members:
             for payload in payloads:
                 _, sent = self.fanout.send(message.update(payload), NOBODY)
-                self.counters.frames_out += sent
                 self.counters.edits_out += len(entry.edits) * sent
         self.number = flush.number  # only now, as in a flush of our own
 
@@ -331,7 +336,7 @@ class Room:
         for segment in news:
             for member in [*self.members]:
                 if member.group is not None:
-                    send(member, b"\0\2", segment.state)
+                    send(self, member, b"\0\2", segment.state)
         self.number = number  # only now, as in a flush
 
     def _echo_later(self, member: Member, flush: Flush, frames: dict[Group, bytes]) -> None:
@@ -351,7 +356,7 @@ class Room:
             if member.behind is not None:
                 member.behind = -1  # rare enough to send it everything again
             elif member.group is not None:
-                member.socket.write(b"".join(frames))
+                self.write(member, b"".join(frames), frames=len(frames))
 
     def fail(self, error: RelayError) -> None:
         """The journal did not take a flush: keep all unsaved ones, acknowledge nothing, and have somebody retry."""
@@ -375,7 +380,7 @@ class Room:
             if member not in self.members or member.group is None:
                 continue
             for update in gather(flush.of_others(member)):
-                member.socket.write(member.group.frame(message.update(update)))
+                self.write(member, member.group.frame(message.update(update)))
 
     def resume(self, epoch: int, lost: bool) -> None:
         """The journal is back: append again what it does not have; all of the tail if it lost what it had."""
@@ -387,6 +392,7 @@ class Room:
                 flush.position = None
         for flush in list(self.log.unsaved()):
             self.counters.journal_unacknowledged += len(flush.edits)
+            flush.queued = perf_counter()
             self.journal.append(self.name, epoch, flush.edits, partial(self._appended, flush, self._term))
 
     # -- members --
@@ -449,6 +455,6 @@ class Room:
             missed += flush.of_others(member) if member in flush.authors else flush.payloads
         updates += gather(missed)
         for update in updates:
-            send(member, b"\0\2", update)
+            send(self, member, b"\0\2", update)
         if (states := self.presence.everyone()) is not None:
-            member.socket.write(group.frame(message.presence(states)))
+            self.write(member, group.frame(message.presence(states)))

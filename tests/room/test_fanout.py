@@ -4,11 +4,12 @@ from fakes import FakeSocket, Peer
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
+from relay.metrics import Counters
 from relay.room.fanout import COMPRESS_UPTO, Fanout
 
 
 def fanout(*members: Peer) -> Fanout:
-    made = Fanout(100)
+    made = Fanout(100, Counters())
     for member in members:
         made.add(member)
     return made
@@ -29,6 +30,16 @@ def test_but() -> None:
     _, sent = fanout(ada, bob).send(b"hello", {ada})
     assert sent == 1
     assert (ada.heard(), bob.heard()) == ([], [b"hello"])
+
+
+def test_counted() -> None:
+    """Frames and bytes are counted as they are written: by reader, with their address."""
+    ada, bob, eve = Peer(), Peer(), Peer(hocuspocus=True)
+    all_ = fanout(ada, bob, eve)
+    all_.send(b"hello", {ada})
+    sockets = [member.socket for member in (ada, bob, eve)]
+    assert all_.counters.frames_out == 2
+    assert all_.counters.bytes_out == sum(len(socket.data) for socket in sockets if isinstance(socket, FakeSocket)) > 10
 
 
 def test_removed() -> None:

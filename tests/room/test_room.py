@@ -409,6 +409,41 @@ async def test_failure_is_reported_once(room: Room, journal: FakeJournal) -> Non
     assert len(told) == 1
 
 
+# -- counted --
+
+
+async def test_bytes_out(room: Room) -> None:
+    """What is sent to one member is counted like what is sent to all: documents, echoes, catch-ups and presence."""
+    ada, bob = enter(room, "ada", "bob", hocuspocus=False)
+    room.announce(ada, presence((1, 1, "{}")))
+    room.submit(ada, typed(1, 0))
+    room.submit(bob, typed(2, 0))
+    await flush(room)
+    room.pause(bob)
+    room.submit_large(ada, *large(1, 1, 100_000))
+    await flush(room)
+    drain(room, bob)
+    answer(room, ada, b"\0")
+    room.tell_presence(bob)
+    sockets = [ada.socket, bob.socket]
+    assert room.counters.bytes_out == sum(len(socket.data) for socket in sockets if isinstance(socket, FakeSocket))
+    assert room.counters.frames_out == len(ada.heard()) + len(bob.heard())
+
+
+async def test_append_is_timed(room: Room, journal: FakeJournal) -> None:
+    """How long the journal takes is measured by what it has answered."""
+    (ada,) = enter(room, "ada")
+    journal.holding = True
+    room.submit(ada, typed(1, 0))
+    await flush(room)
+    assert room.counters.journal_append_seconds.count == 0
+    await asyncio.sleep(0.002)
+    journal.answer()
+    await turns()
+    assert room.counters.journal_append_seconds.count == 1
+    assert 0.002 <= room.counters.journal_append_seconds.sum < 10
+
+
 # -- slow readers --
 
 
