@@ -26,6 +26,7 @@ from relay.server.context import ConnectionLimits, Context
 from relay.server.front import Front, HttpHandler
 from relay.server.http import make_runner
 from relay.settings import Settings
+from relay.shard.redis import RedisChannels
 from relay.snapshot.postgres import PostgresSnapshotStore
 from relay.tasks import spawn
 from relay.tokens import Verifier
@@ -84,6 +85,7 @@ class Node:
             idle_unload=settings.idle_unload,
             snapshot_idle=settings.snapshot_idle,
             presence_timeout=settings.presence_timeout,
+            channels=partial(RedisChannels, self.redis_url, self.id),
         )
         control = Control(self.redis_url, self.id, self.registry.check)
         try:

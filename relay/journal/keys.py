@@ -7,6 +7,7 @@
                                       XADD NOMKSTREAM appends,   forget.lua (or by open.lua when it lost its end)
                                       intervene.lua renames it
     materi:control            stream  relay.control              none: its last thousand entries
+    materi:{<room>}:relays    channel relay.shard.redis          pub/sub: nothing is kept
 
 The braces are a Redis Cluster hash tag: all keys of a room live in one slot, so one script may touch them. Braces in a
 room's name would end the tag early, hence they are percent-encoded. The epoch is part of the stream's name: an append
@@ -18,7 +19,18 @@ An evicted stream is a lost document: the server's `maxmemory-policy` must not b
 
 from relay.types import Position, RoomId
 
-__all__ = ["PATTERN", "PROBE", "TOMBSTONE_MS", "entry_id", "epoch_key", "room_of", "stream_key", "stream_prefix"]
+__all__ = [
+    "PATTERN",
+    "PROBE",
+    "TOMBSTONE_MS",
+    "channel_key",
+    "channel_room",
+    "entry_id",
+    "epoch_key",
+    "room_of",
+    "stream_key",
+    "stream_prefix",
+]
 
 TOMBSTONE_MS = 60_000
 PATTERN = b"materi:{*}:j:*"
@@ -44,12 +56,25 @@ def stream_key(room: RoomId, epoch: int) -> bytes:
 
 def room_of(key: bytes) -> RoomId:
     """The room whose stream `key` names; the inverse of `stream_key`."""
-    name = key[len("materi:{") : key.rindex(b"}:j:")].decode()
-    return RoomId(name.replace("%7D", "}").replace("%7B", "{").replace("%25", "%"))
+    return _unescape(key[len("materi:{") : key.rindex(b"}:j:")])
+
+
+def channel_key(room: RoomId) -> bytes:
+    """The channel on which the relays that have the room open talk."""
+    return f"materi:{{{_escape(room)}}}:relays".encode()
+
+
+def channel_room(channel: bytes) -> RoomId:
+    """The inverse of `channel_key`."""
+    return _unescape(channel[len("materi:{") : -len("}:relays")])
 
 
 def _escape(room: RoomId) -> str:
     return room.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+
+
+def _unescape(name: bytes) -> RoomId:
+    return RoomId(name.decode().replace("%7D", "}").replace("%7B", "{").replace("%25", "%"))
 
 
 def entry_id(position: Position) -> str:

@@ -7,9 +7,9 @@ a long document costs the bytes of the day.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.errors import CodecDied, Malformed, RelayError, Unavailable
 from relay.journal import Entry, Journal
@@ -63,7 +63,7 @@ class Compactor:
     def wake(self, room: Room) -> None:
         """The room's tail has grown: snapshot it soon, unless that is under way or has just failed."""
         if not self.busy(room):
-            self._start(room, rest=False)
+            self._start(room, self._compact(room, rest=False))
 
     def busy(self, room: Room) -> bool:
         """Whether a snapshot of the room is being made, or one failed a moment ago."""
@@ -71,7 +71,11 @@ class Compactor:
 
     def rest(self, room: Room) -> None:
         """The room is quiet: snapshot what it has."""
-        self._start(room, rest=True)
+        self._start(room, self._compact(room, rest=True))
+
+    def look(self, room: Room) -> None:
+        """Only see whether others have stored more of the room, and take that over."""
+        self._start(room, self._look(room))
 
     async def snapshot(self, room: Room, *, rest: bool) -> bool:
         """Snapshot all that the journal has of the room; True when the stored chain now holds all of that.
@@ -80,22 +84,22 @@ class Compactor:
         """
         while (task := self._busy.get(room)) is not None:
             await asyncio.wait([task])
-        return await asyncio.shield(self._start(room, rest))
+        return await asyncio.shield(self._start(room, self._compact(room, rest)))
 
     def forget(self, room: Room) -> None:
         """The room left memory."""
         self._not_before.pop(room, None)
 
-    def _start(self, room: Room, rest: bool) -> asyncio.Task[bool]:
-        task = self._busy[room] = spawn(f"compact {room.name}", self._run(room, rest))
+    def _start(self, room: Room, work: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
+        task = self._busy[room] = spawn(f"compact {room.name}", self._run(room, work))
         task.add_done_callback(lambda _: self._busy.pop(room, None))
         return task
 
-    async def _run(self, room: Room, rest: bool) -> bool:
+    async def _run(self, room: Room, work: Coroutine[Any, Any, bool]) -> bool:
         async with self._slots:
             started = perf_counter()
             try:
-                done = await self._compact(room, rest)
+                done = await work
             except Unavailable as error:
                 self._counters.errors.add("snapshot")
                 self._pause(room, RETRY)
@@ -117,6 +121,10 @@ class Compactor:
     def _pause(self, room: Room, seconds: float) -> None:
         if not room.closed:
             self._not_before[room] = perf_counter() + seconds
+
+    async def _look(self, room: Room) -> bool:
+        await self._collect(room)
+        return True
 
     async def _compact(self, room: Room, rest: bool) -> bool:
         flushes, upto = await self._collect(room)

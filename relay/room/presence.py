@@ -9,12 +9,16 @@ from relay.types import ClientId
 __all__ = ["RoomPresence"]
 
 
+class Elsewhere:
+    """The owner of what the clients of another relay announce."""
+
+
 class _Held:
     """One client id's state, whose it is, and when it was last renewed (loop seconds)."""
 
     __slots__ = ("owner", "renewed", "state")
 
-    def __init__(self, state: State, owner: Member, renewed: float) -> None:
+    def __init__(self, state: State, owner: Member | Elsewhere, renewed: float) -> None:
         self.state = state
         self.owner = owner
         self.renewed = renewed
@@ -32,15 +36,16 @@ class RoomPresence:
     (`awareness.js`, applyAwarenessUpdate: "never let a remote client remove this local state").
     """
 
-    __slots__ = ("_left", "changed", "held")
+    __slots__ = ("_here", "_left", "changed", "held")
 
     def __init__(self) -> None:
         self._left: dict[ClientId, int] = {}
         self.held: dict[ClientId, _Held] = {}
         self.changed: dict[ClientId, bytes] = {}
+        self._here: dict[ClientId, bytes] = {}  # of those, what clients of this relay announced
 
     def put(
-        self, member: Member, states: list[State], now: float, max_bytes: int, max_clients: int
+        self, member: Member | Elsewhere, states: list[State], now: float, max_bytes: int, max_clients: int
     ) -> tuple[int, list[State]]:
         """Take what `member` announces.
 
@@ -63,6 +68,11 @@ class RoomPresence:
                     told.append(gone(client, self._left[client]))
                     continue
                 held[client] = _Held(state, member, now)
+            elif known.owner is not member and isinstance(known.owner, Elsewhere) and not state.null:
+                if state.clock < known.state.clock or len(state.entry) > max_bytes:
+                    refused += 1
+                    continue
+                held[client] = _Held(state, member, now)  # it came over from there
             elif known.owner is not member:
                 # a client may repeat what it heard of others; only the owner's word counts
                 refused += state.clock > known.state.clock
@@ -76,9 +86,11 @@ class RoomPresence:
                 known.state = state
                 known.renewed = now
             self.changed[client] = state.entry
+            if not isinstance(member, Elsewhere):
+                self._here[client] = state.entry
         return refused, told
 
-    def drop(self, member: Member) -> bool:
+    def drop(self, member: Member | Elsewhere) -> bool:
         """Announce that `member`'s client ids have left; True if it had any."""
         return self._end([client for client, held in self.held.items() if held.owner is member])
 
@@ -89,7 +101,10 @@ class RoomPresence:
     def _end(self, clients: list[ClientId]) -> bool:
         for client in clients:
             # With the clock it had, as y-protocols does: the client's next state counts again.
-            self.changed[client] = gone(client, self._forget(client).clock).entry
+            here = not isinstance(self.held[client].owner, Elsewhere)
+            entry = self.changed[client] = gone(client, self._forget(client).clock).entry
+            if here:
+                self._here[client] = entry
         return bool(clients)
 
     def _forget(self, client: ClientId) -> State:
@@ -99,14 +114,14 @@ class RoomPresence:
             del self._left[next(iter(self._left))]
         return state
 
-    def take_changes(self) -> bytes:
-        """The awareness update for everybody, and forget that it was due."""
-        entries = self.changed
-        self.changed = {}
-        return encode(entries.values())
+    def take_changes(self) -> tuple[bytes, bytes | None]:
+        """The awareness update for everybody here, that for the other relays (None: nothing for them), and forget that
+        they were due."""
+        changed, here = self.changed, self._here
+        self.changed, self._here = {}, {}
+        return encode(changed.values()), encode(here.values()) if here else None
 
-    def everyone(self) -> bytes | None:
-        """All states as one awareness update, for a joiner; None when nobody is there."""
-        if not self.held:
-            return None
-        return encode([held.state.entry for held in self.held.values()])
+    def everyone(self, *, here: bool = False) -> bytes | None:
+        """All states as one awareness update, for a joiner; `here`: of this relay's clients alone. None: nobody."""
+        entries = [held.state.entry for held in self.held.values() if not here or not isinstance(held.owner, Elsewhere)]
+        return encode(entries) if entries else None

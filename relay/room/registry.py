@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from time import time
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,9 @@ from relay.room.compactor import Compactor
 from relay.room.intake import foreign, take
 from relay.room.load import replay
 from relay.room.member import Member
+from relay.room.neighbours import TICK, Neighbours
 from relay.room.room import Limits, Room
+from relay.shard import Channels, Heard
 from relay.snapshot import Segment, SnapshotStore
 from relay.tasks import spawn
 from relay.types import NodeId, Position, RoomId
@@ -28,6 +30,8 @@ __all__ = ["Registry"]
 log = logging.getLogger("relay.rooms")
 SWEEP = 1.0
 """Seconds between looks for rooms at rest, expired presence and rooms to unload."""
+PATIENCE = 4
+"""How many times the snapshot size a shared room grows before a relay that is not its home snapshots it."""
 RETRY = 0.25
 """Seconds between tries to append again what the journal did not take."""
 
@@ -50,6 +54,7 @@ class Registry:
         snapshot_idle: float = 10.0,
         presence_timeout: float = 30.0,
         loads_at_once: int = 32,
+        channels: Callable[[Heard, Callable[[], None]], Channels] | None = None,
     ) -> None:
         self.rooms: dict[RoomId, Room] = {}
         self.codec = codec
@@ -70,6 +75,13 @@ class Registry:
         self._empty: dict[Room, float] = {}
         self._away: dict[Room, None] = {}
         self._reappending: asyncio.Task[None] | None = None
+        self.neighbours: Neighbours | None = None
+        if channels is not None:
+            self._channels = channels(self._heard, self._unheard)
+            self.neighbours = Neighbours(
+                node, self._channels, journal, codec, inline_parse, self.rooms, self._poisoned, self._behind
+            )
+        self._ticker: asyncio.Task[None] | None = None
         self._resumed = 0.0  # loop time when a room last appended again
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -77,6 +89,8 @@ class Registry:
     def start(self) -> None:
         """Begin to look after rooms at rest."""
         self._sweeper = spawn("sweep rooms", self._sweep())
+        if self.neighbours is not None:
+            self._ticker = spawn("meet other relays", self._tick(self.neighbours))
 
     # -- open and leave --
 
@@ -112,28 +126,42 @@ class Registry:
 
     async def _load(self, name: RoomId) -> Room:
         async with self._loads:
-            segments, opened = await self._read(name)
-            room = Room(
-                name,
-                segments,
-                opened.epoch,
-                self._journal,
-                self.counters,
-                self._limits,
-                on_grown=self.compactor.wake,
-                on_failed=self._failed,
-            )
+            if self.neighbours is not None:
+                await self.neighbours.listen(name)
             try:
-                for segment in segments:
-                    room.known.load(segment.clocks, segment.state)
-                await replay(room, opened.entries, self.codec, self.inline_parse)
-            except (Malformed, CodecDied) as error:
-                await self._snapshots.quarantine(name, f"loading: {error}")
-                raise Quarantined(f"document set aside: {error}") from error
+                room, entries = await self._build(name)
+            except BaseException:
+                if self.neighbours is not None:
+                    await self.neighbours.unheard(name)
+                raise
         self.rooms[name] = room
         self._empty[room] = self._loop.time()
-        log.info("room opened", extra={"room": name, "bytes": room.log.size, "entries": len(opened.entries)})
+        if self.neighbours is not None:
+            self.neighbours.opened(room)
+        log.info("room opened", extra={"room": name, "bytes": room.log.size, "entries": entries})
         return room
+
+    async def _build(self, name: RoomId) -> tuple[Room, int]:
+        """The room, and how many journal entries went into it."""
+        segments, opened = await self._read(name)
+        room = Room(
+            name,
+            segments,
+            opened.epoch,
+            self._journal,
+            self.counters,
+            self._limits,
+            on_grown=self._grown,
+            on_failed=self._failed,
+        )
+        try:
+            for segment in segments:
+                room.known.load(segment.clocks, segment.state)
+            await replay(room, opened.entries, self.codec, self.inline_parse)
+        except (Malformed, CodecDied) as error:
+            await self._snapshots.quarantine(name, f"loading: {error}")
+            raise Quarantined(f"document set aside: {error}") from error
+        return room, len(opened.entries)
 
     async def _read(self, name: RoomId) -> tuple[list[Segment], Opened]:
         """Snapshot and journal, seen so that nothing falls between them.
@@ -153,6 +181,35 @@ class Registry:
                 return segments, opened._replace(entries=[e for e in opened.entries if e.position > upto])
             asked = upto
             opened = await self._journal.open(name, upto)
+
+    # -- other relays --
+
+    def _heard(self, name: RoomId, node: NodeId, said: bytes) -> None:
+        if self.neighbours is not None:
+            self.neighbours.received(name, node, said)
+
+    def _unheard(self) -> None:
+        if self.neighbours is not None:
+            self.neighbours.reset()
+
+    def _behind(self, room: Room) -> None:
+        """Others may have stored what this relay has not seen: the compactor looks, and takes it over."""
+        if not room.away and not self.compactor.busy(room):
+            self.compactor.look(room)
+
+    def _grown(self, room: Room) -> None:
+        """One relay's snapshots are enough, unless it is slow."""
+        home = self.neighbours is None or self.neighbours.is_home(room)
+        if home or room.log.tail_size > PATIENCE * self._limits.tail:
+            self.compactor.wake(room)
+
+    async def _tick(self, neighbours: Neighbours) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                await neighbours.tick()
+            except Exception:
+                log.exception("meeting other relays failed, will try again")
 
     # -- the journal is away --
 
@@ -292,6 +349,8 @@ class Registry:
         self._empty.pop(room, None)
         self._away.pop(room, None)
         self.compactor.forget(room)
+        if self.neighbours is not None:
+            self.neighbours.closed(room)
 
     # -- set aside --
 
@@ -314,8 +373,9 @@ class Registry:
 
     async def close(self, within: float) -> bool:
         """Store every room, in at most `within` seconds; False when some could not be (their journal has them)."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for task in (self._sweeper, self._ticker):
+            if task is not None:
+                task.cancel()
         for room in self.rooms.values():
             room.flush()
         rooms = [room for room in self.rooms.values() if room.log.flushes]

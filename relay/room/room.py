@@ -27,7 +27,7 @@ from relay.room.gather import gather
 from relay.room.join import answer, send
 from relay.room.log import Flush, Log
 from relay.room.pace import Pace
-from relay.room.presence import RoomPresence
+from relay.room.presence import Elsewhere, RoomPresence
 from relay.types import Edit, Position, RoomId
 from relay.yjs.known import Known
 from relay.yjs.merge import merge
@@ -88,6 +88,8 @@ class Room:
         "number",
         "on_failed",
         "on_grown",
+        "on_presence",
+        "on_saved",
         "pace",
         "presence",
         "stored_at",
@@ -122,6 +124,9 @@ class Room:
         self.touched = 0.0  # loop time of the last edit
         self.stored_at = time()  # Unix seconds when everything was last in a snapshot
         self.on_grown = on_grown
+        # set while other relays have the room open too (see `relay.room.neighbours`)
+        self.on_saved: Callable[[Room], None] | None = None
+        self.on_presence: Callable[[Room, bytes], None] | None = None
         self.on_failed = on_failed
         self._limits = limits
         self._loop = asyncio.get_running_loop()
@@ -185,6 +190,17 @@ class Room:
         if self.presence.changed and not self._due:
             self._schedule()
 
+    def announce_elsewhere(self, owner: Elsewhere, states: list[awareness.State]) -> None:
+        """Take what clients of another relay announce."""
+        self.presence.put(owner, states, self._loop.time(), self._limits.presence, self._limits.clients)
+        if self.presence.changed and not self._due:
+            self._schedule()
+
+    def leave_elsewhere(self, owner: Elsewhere) -> None:
+        """Another relay, or its last client here, is gone."""
+        if self.presence.drop(owner) and self.members and not self._due:
+            self._schedule()
+
     def tell_presence(self, member: Member) -> None:
         """Answer a client's question who is here."""
         if member.group is not None:
@@ -222,7 +238,10 @@ class Room:
         if self._authors:
             self._flush_edits()
         if self.presence.changed:
-            self.fanout.send(message.presence(self.presence.take_changes()), NOBODY)
+            changes, here = self.presence.take_changes()
+            self.fanout.send(message.presence(changes), NOBODY)
+            if here is not None and self.on_presence is not None:
+                self.on_presence(self, here)
         self.counters.flush_seconds.observe(self.pace.flushed(started, edits))
 
     def _flush_edits(self) -> None:
@@ -254,7 +273,7 @@ class Room:
             counters.journal_unacknowledged += len(edits)
             flush.queued = perf_counter()
             # With several authors each waits for the others' edits; one alone waits only for its own to be saved.
-            soon = len(authors) > 1
+            soon = len(authors) > 1 or self.on_saved is not None
             self.journal.append(self.name, self.epoch, edits, partial(self._appended, flush, self._term), soon=soon)
 
     def _acknowledge_after_last(self, authors: dict[Member, int]) -> None:
@@ -297,6 +316,8 @@ class Room:
             elif not (alone or flush.told) or member.echo:
                 self._echo(member, flush, frames)
             member.acknowledge(count)
+        if self.on_saved is not None:
+            self.on_saved(self)
         if self.log.tail_size > self._limits.tail and not self.closed:
             self.on_grown(self)
 
@@ -416,7 +437,8 @@ class Room:
         if member.behind is not None:
             self.counters.slow_readers -= 1
         self.fanout.remove(member)
-        if self.presence.drop(member) and self.members and not self._due:
+        somebody = self.members or self.on_presence is not None
+        if self.presence.drop(member) and somebody and not self._due:
             self._schedule()
 
     def dismiss(self, why: Closing) -> None:

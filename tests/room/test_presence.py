@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from relay.protocol.presence import State, decode, encode, gone
 from relay.room import presence as module
-from relay.room.presence import RoomPresence
+from relay.room.presence import Elsewhere, RoomPresence
 from relay.types import ClientId
 from relay.yjs.lib0 import write_bytes, write_uint
 
@@ -17,7 +17,7 @@ def state(client: int, clock: int, value: str = "{}") -> State:
     return State(ClientId(client), clock, entry, value == "null")
 
 
-def put(room: RoomPresence, member: Peer, *states: State, now: float = 0.0) -> int:
+def put(room: RoomPresence, member: Peer | Elsewhere, *states: State, now: float = 0.0) -> int:
     return room.put(member, list(states), now, 100, 5)[0]
 
 
@@ -36,8 +36,8 @@ def test_latest_state(room: RoomPresence) -> None:
     assert put(room, ada, state(1, 1, "1"), state(1, 2, "2")) == 0
     assert put(room, ada, state(1, 1, "3")) == 1
     assert everyone(room) == [state(1, 2, "2")]
-    assert decode(room.take_changes()) == [state(1, 2, "2")]
-    assert decode(room.take_changes()) == []
+    assert decode(room.take_changes()[0]) == [state(1, 2, "2")]
+    assert decode(room.take_changes()[0]) == []
 
 
 def test_renewal_with_the_same_clock(room: RoomPresence) -> None:
@@ -46,7 +46,7 @@ def test_renewal_with_the_same_clock(room: RoomPresence) -> None:
     put(room, ada, state(1, 1), now=0.0)
     room.take_changes()
     put(room, ada, state(1, 1), now=20.0)
-    assert decode(room.take_changes()) == [state(1, 1)]
+    assert decode(room.take_changes()[0]) == [state(1, 1)]
     assert not room.expire(10.0)
 
 
@@ -77,9 +77,9 @@ def test_null_ends_a_state(room: RoomPresence) -> None:
     room.take_changes()
     assert put(room, ada, state(1, 1, "null")) == 0
     assert room.everyone() is None
-    assert decode(room.take_changes()) == [state(1, 1, "null")]
+    assert decode(room.take_changes()[0]) == [state(1, 1, "null")]
     assert put(room, ada, state(7, 1, "null")) == 0
-    assert decode(room.take_changes()) == []
+    assert decode(room.take_changes()[0]) == []
 
 
 def test_drop(room: RoomPresence) -> None:
@@ -89,7 +89,7 @@ def test_drop(room: RoomPresence) -> None:
     put(room, bob, state(3, 1))
     room.take_changes()
     assert room.drop(ada)
-    ended = decode(room.take_changes())
+    ended = decode(room.take_changes()[0])
     assert [(s.client, s.null) for s in ended] == [(1, True), (2, True)]
     # y-protocols heeds a null with the clock it knows
     assert all(s.clock >= clock for s, clock in zip(ended, (3, 4)))
@@ -104,7 +104,7 @@ def test_expiry(room: RoomPresence) -> None:
     put(room, bob, state(2, 1), now=20.0)
     room.take_changes()
     assert room.expire(10.0)
-    assert [s.client for s in decode(room.take_changes())] == [1]
+    assert [s.client for s in decode(room.take_changes()[0])] == [1]
     assert everyone(room) == [state(2, 1)]
     assert not room.expire(10.0)
 
@@ -154,10 +154,38 @@ def test_changes_lead_to_what_is_held(steps: list[tuple[int, int, int, bool]]) -
             room.drop(members[who])
         else:
             put(room, members[who], state(client, clock, "null" if null else "{}"))
-        for change in decode(room.take_changes()):
+        for change in decode(room.take_changes()[0]):
             if change.null:
                 heard.pop(change.client, None)
             else:
                 heard[change.client] = change
     assert sorted(heard.values()) == sorted(everyone(room))
     assert encode(s.entry for s in everyone(room)) == (room.everyone() or b"\0")
+
+
+def test_others_relays_are_told_of_this_one_s_clients() -> None:
+    """What clients of another relay announce is not sent back there."""
+    room = RoomPresence()
+    there, ada = Elsewhere(), Peer("ada")
+    put(room, ada, state(1, 1))
+    put(room, there, state(2, 1))
+    everybody, here = room.take_changes()
+    assert {s.client for s in decode(everybody)} == {1, 2}
+    assert [s.client for s in decode(here or b"")] == [1]
+    assert [s.client for s in decode(room.everyone(here=True) or b"")] == [1]
+    room.drop(there)
+    assert room.take_changes()[1] is None
+    room.drop(ada)
+    assert [s.null for s in decode(room.take_changes()[1] or b"")] == [True]
+
+
+def test_client_that_comes_over_from_another_relay() -> None:
+    """A client id held elsewhere belongs to the connection that announces it here, unless that is out of date."""
+    room = RoomPresence()
+    there, ada = Elsewhere(), Peer("ada")
+    put(room, there, state(1, 5))
+    assert put(room, ada, state(1, 4)) == 1
+    assert put(room, ada, state(1, 5, '{"here":1}')) == 0
+    assert put(room, there, state(1, 6)) == 1
+    room.drop(there)
+    assert [s.client for s in everyone(room)] == [1]

@@ -1,0 +1,115 @@
+"""Channels between relays: what both adapters promise."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from fakes import until
+
+from relay.errors import Unavailable
+from relay.shard import Channels
+from relay.shard.memory import MemoryChannels, Switchboard
+from relay.shard.redis import RedisChannels
+from relay.types import NodeId, RoomId
+
+Said = list[tuple[RoomId, NodeId, bytes]]
+Make = Callable[[str], tuple[Channels, Said]]
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def make(request: pytest.FixtureRequest, valkey: Any) -> AsyncIterator[Make]:
+    board = Switchboard()
+    made: list[Channels] = []
+
+    def node(name: str) -> tuple[Channels, Said]:
+        said: Said = []
+
+        def heard(*message: Any) -> None:
+            said.append(message)
+
+        channels: Channels
+        if request.param == "memory":
+            channels = MemoryChannels(board, NodeId(name), heard)
+        else:
+            channels = RedisChannels(valkey.url, NodeId(name), heard)
+        made.append(channels)
+        return channels, said
+
+    yield node
+    for channels in made:
+        await channels.close()
+
+
+@pytest.mark.parametrize("name", ["plain", "with/slash and {braces} %7B", "emoji 😀"])
+async def test_others_in_the_room_hear(make: Make, name: str) -> None:
+    """A message reaches the others that listen in that room, with its sender's name, and not the sender."""
+    room, other = RoomId(name), RoomId("another")
+    (ada, ada_heard), (bob, bob_heard), (eve, eve_heard) = make("ada"), make("bob"), make("eve")
+    await ada.listen(room)
+    await bob.listen(room)
+    await eve.listen(other)
+    assert await ada.tell(room, b"\0binary\xff") == 1
+    await until(lambda: bob_heard)
+    assert bob_heard == [(room, "ada", b"\0binary\xff")]
+    assert ada_heard == eve_heard == []
+
+
+async def test_nobody_else(make: Make) -> None:
+    """Somebody alone in a room is told so, also when it does not listen itself."""
+    ada, _ = make("ada")
+    assert await ada.tell(RoomId("quiet"), b"x") == 0
+    await ada.listen(RoomId("quiet"))
+    assert await ada.tell(RoomId("quiet"), b"x") == 0
+
+
+async def test_stopped(make: Make) -> None:
+    """Who has stopped listening hears no more, and is not counted."""
+    room = RoomId("left")
+    (ada, _), (bob, bob_heard) = make("ada"), make("bob")
+    await bob.listen(room)
+    await bob.stop(room)
+    await bob.stop(room)
+
+    async def gone() -> bool:
+        return await ada.tell(room, b"x") == 0
+
+    for _ in range(100):
+        if await gone():
+            break
+        await asyncio.sleep(0.01)
+    bob_heard.clear()
+    assert await gone()
+    assert bob_heard == []
+
+
+async def test_many_rooms_at_once(make: Make) -> None:
+    """Hundreds of rooms opened together are all listened to."""
+    (ada, _), (bob, bob_heard) = make("ada"), make("bob")
+    rooms = [RoomId(f"many {number}") for number in range(300)]
+    await asyncio.gather(*(bob.listen(room) for room in rooms))
+    for room in rooms:
+        assert await ada.tell(room, b"x") == 1
+    await until(lambda: len(bob_heard) == 300)
+
+
+async def test_redis_killed_and_back(own_valkey: Any) -> None:
+    """After the server was gone the channels are listened to again, and the owner is told to look for itself."""
+    said: Said = []
+    resets: list[bool] = []
+    bob = RedisChannels(own_valkey.url, NodeId("bob"), lambda *heard: said.append(heard), lambda: resets.append(True))
+    ada = RedisChannels(own_valkey.url, NodeId("ada"), lambda *heard: None)
+    room = RoomId("room")
+    await bob.listen(room)
+    own_valkey.kill()
+    with pytest.raises(Unavailable):
+        await ada.tell(room, b"x")
+    own_valkey.start()
+    await until(lambda: resets)
+    for _ in range(100):
+        if await ada.tell(room, b"y") == 1:
+            break
+        await asyncio.sleep(0.02)
+    await until(lambda: (room, "ada", b"y") in said)
+    await ada.close()
+    await bob.close()
