@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from relay import __version__
 from relay.metrics import COUNTS, MOST_LABELS, SECONDS, Counters, Histogram, Metrics, Tally, markdown, measure_lag
 
+RELAY = Path(__file__).parent.parent / "relay"
+
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
     return {
@@ -50,6 +52,13 @@ def test_build_and_process_are_exposed() -> None:
     found = samples(Metrics())
     assert any(key[0] == "relay_build_info" and f"version={__version__}" in key for key in found)
     assert found["process_resident_memory_bytes",] > 1e6
+
+
+def test_every_declared_metric_is_measured() -> None:
+    """Each name is set, raised or watched somewhere."""
+    sources = [path.read_text("utf-8") for path in RELAY.rglob("*.py") if path.name != "metrics.py"]
+    names = [f.name for f in fields(Counters)]
+    assert [n for n in names if not any(f".{n}" in source or f'"{n}"' in source for source in sources)] == []
 
 
 def test_every_declared_metric_is_rendered() -> None:
