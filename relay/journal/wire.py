@@ -161,7 +161,8 @@ class Wire:
         if connection is None:
             loop.call_soon(done, Unavailable(f"not connected to {self._address}"))
             return
-        if self._queued + connection.unanswered + size > self._max_queued_bytes:
+        waiting = self._queued + connection.unanswered
+        if waiting and waiting + size > self._max_queued_bytes:  # alone, a command of any size has its turn
             loop.call_soon(done, Unavailable(f"{self._max_queued_bytes} bytes are waiting for {self._address} already"))
             return
         self._queue.append(command)

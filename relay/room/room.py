@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Limits", "Room"]
 
 log = logging.getLogger("relay.room")
+AGAIN = 256 << 10
+"""Bytes of one room on their way to a journal that is back after an outage."""
 ECHO_WINDOW = 0.5
 """Seconds that the echoes of an author's own edits gather."""
 NOBODY: frozenset[Member] = frozenset()
@@ -65,10 +68,12 @@ class Room:
     """A loaded document. Everything here runs on the event loop and never awaits."""
 
     __slots__ = (
+        "_again",
         "_authors",
         "_due",
         "_echoes",
         "_edits",
+        "_in_flight",
         "_large",
         "_layouts",
         "_limits",
@@ -137,6 +142,8 @@ class Room:
         self._authors: dict[Member, int] = {}
         self._echoes: dict[Member, list[bytes]] = {}
         self._due = False
+        self._again: deque[Flush] = deque()  # kept through an outage, and not yet given to the journal again
+        self._in_flight = 0  # bytes given to it and not yet answered
         self._term = 0  # counts outages: answers to appends made before the last one mean nothing
 
     # -- in --
@@ -269,12 +276,19 @@ class Room:
         self.touched = self._loop.time()
         if self.away:
             self._tell_early(flush)
+        elif self._again:
+            self._tell_early(flush)
+            self._again.append(flush)
         else:
-            counters.journal_unacknowledged += len(edits)
-            flush.queued = perf_counter()
             # With several authors each waits for the others' edits; one alone waits only for its own to be saved.
-            soon = len(authors) > 1 or self.on_saved is not None
-            self.journal.append(self.name, self.epoch, edits, partial(self._appended, flush, self._term), soon=soon)
+            self._append(flush, soon=len(authors) > 1 or self.on_saved is not None)
+
+    def _append(self, flush: Flush, *, soon: bool = True) -> None:
+        flush.queued = perf_counter()
+        self.counters.journal_unacknowledged += len(flush.edits)
+        self._in_flight += flush.size
+        done = partial(self._appended, flush, self._term)
+        self.journal.append(self.name, self.epoch, flush.edits, done, soon=soon)
 
     def _acknowledge_after_last(self, authors: dict[Member, int]) -> None:
         """Nothing new, so nothing to journal; but what it repeats may itself still be on its way to the journal."""
@@ -293,11 +307,14 @@ class Room:
         self.counters.journal_unacknowledged -= len(flush.edits)
         if term != self._term:
             return  # something was refused since: this flush is appended again behind it
+        self._in_flight -= flush.size
         if isinstance(result, RelayError):
             self.fail(result)
         else:
             self.counters.journal_append_seconds.observe(perf_counter() - flush.queued)
             self.saved(flush, result)
+            if self._again:
+                self._append_again()
 
     def saved(self, flush: Flush, position: Position) -> None:
         """The journal has `flush`: tell its authors."""
@@ -385,6 +402,8 @@ class Room:
             return
         self.away = True
         self._term += 1
+        self._again.clear()
+        self._in_flight = 0
         for flush in self.log.unsaved():
             self._tell_early(flush)
         self.on_failed(self, error)
@@ -411,10 +430,13 @@ class Room:
             self.log.saved = 0
             for flush in self.log.flushes:
                 flush.position = None
-        for flush in list(self.log.unsaved()):
-            self.counters.journal_unacknowledged += len(flush.edits)
-            flush.queued = perf_counter()
-            self.journal.append(self.name, epoch, flush.edits, partial(self._appended, flush, self._term))
+        self._again.extend(self.log.unsaved())
+        self._append_again()
+
+    def _append_again(self) -> None:
+        """All at once may be more than the journal queues: it would be refused again, and for ever."""
+        while self._again and self._in_flight < AGAIN:
+            self._append(self._again.popleft())
 
     # -- members --
 

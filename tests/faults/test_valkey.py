@@ -153,3 +153,32 @@ async def test_hangs(relays: Callable[..., Relay], own_valkey: Any, database: st
     own_valkey.signal(signal.SIGCONT)
     await playing.resumed(8)
     await finish(relay, playing, count)
+
+
+async def test_backlog_larger_than_the_buffer(
+    relays: Callable[..., Relay], own_valkey: Any, database: str, count: Any
+) -> None:
+    """What gathered while it was away is more than the journal queues: it is taken piece by piece, while people type
+    on, and written once."""
+    relay = relays("--journal-buffer", "1MiB", "--snapshot-bytes", "64MiB", postgres=database, valkey=own_valkey.url)
+    author = await Typist.join(relay.port, "room", 2)
+    other = await Typist.join(relay.port, "room", 3)
+    own_valkey.kill()
+    for _ in range(300):
+        author.type(length=16384)
+        await asyncio.sleep(0.002)
+    await until(lambda: len(other.text(2)) == author.typed, 10, "edits travel meanwhile")
+    typing = asyncio.ensure_future(other.keep_typing(100))  # noqa: TID251
+    own_valkey.start()
+    took = await until(lambda: author.saved == author.typed, 10, lambda: (author.saved, author.typed, relay.tail(3)))
+    typing.cancel()
+    await until(lambda: other.saved == other.typed, 5, "typing goes on")
+    client = redis.Redis(unix_socket_path=str(own_valkey.socket))
+    (stream,) = client.scan_iter(_type="stream")
+    written = client.memory_usage(stream, samples=0)
+    print(f"{author.typed / 2**20:.1f} MB taken in {took:.2f} s, {written / 2**20:.1f} MB written")
+    assert written < 1.5 * author.typed
+    relay.kill()
+    relay.start()
+    found = await count(relay, [author, other])
+    assert (found.lost, found.wrong) == (0, 0), found
