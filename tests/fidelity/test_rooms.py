@@ -16,7 +16,7 @@ from relay.yjs.update import parse
 
 RESTLESS = (
     *("--snapshot-bytes", "1KiB", "--snapshot-idle", "200ms", "--idle-unload", "1s"),
-    *("--reconnect-jitter", "50ms", "--inline-parse", "2KiB", "--slow-reader-bytes", "64KiB"),
+    *("--reconnect-jitter", "50ms", "--inline-parse", "100", "--slow-reader-bytes", "64KiB"),
     *("--max-connections-per-address", "0"),
 )
 """Snapshots all the time, and codec processes for more than a few keystrokes."""
@@ -149,8 +149,8 @@ class Session:
             self.at += 1
             if self.dice.random() < 0.03 and (peer := self.dice.choice(self.peers)).closed is None:
                 peer.ask()
-            if self.dice.random() < 0.3:
-                await asyncio.sleep(self.dice.choice((0, 0, 0.002, 0.01)))
+            if self.dice.random() < 0.5:
+                await asyncio.sleep(self.dice.choice((0, 0.002, 0.01, 0.02)))
 
     async def settled(self) -> None:
         def waiting() -> object:
