@@ -60,7 +60,7 @@ class Node:
             self.database_url = settings.database_url or own.database_url
             self.redis_url = settings.redis_url or own.redis_url
         counters = self.metrics.counters
-        verifier = await self._verifier()
+        dispatch = Dispatch([Gate(await self._verifier())])
         self.snapshots = await PostgresSnapshotStore.connect(self.database_url, max_size=4)
         self._stack.push_async_callback(self.snapshots.close)
         self.journal = RedisJournal(
@@ -86,6 +86,7 @@ class Node:
             snapshot_idle=settings.snapshot_idle,
             presence_timeout=settings.presence_timeout,
             channels=partial(RedisChannels, self.redis_url, self.id),
+            tell=dispatch.tell,
         )
         control = Control(self.redis_url, self.id, self.registry.check)
         try:
@@ -97,7 +98,7 @@ class Node:
         self._stack.push_async_callback(control.close)
         self.context = Context(
             registry=self.registry,
-            dispatch=Dispatch([Gate(verifier)]),
+            dispatch=dispatch,
             counters=counters,
             limits=_connection_limits(settings),
             authenticated=settings.authenticated,

@@ -130,22 +130,12 @@ class Settings:
         128 << 20, "limits", SIZE, "Bytes it may be ahead of that; no less than `max_message`.", low=1024
     )
     max_presence: int = _setting(64 << 10, "limits", SIZE, "One client's presence state.", low=256)
-    rate_presence: int = _setting(
-        120, "limits", COUNT, "Presence updates a connection may send per second; more are merged.", low=1
-    )
     slow_reader_bytes: int = _setting(
         1 << 20,
         "limits",
         SIZE,
         "Unsent bytes at which a client is skipped; it gets one merged update when it drained.",
         low=4096,
-    )
-    join_bytes: int = _setting(
-        256 << 20,
-        "limits",
-        SIZE,
-        "Bytes of opening documents on their way to slow joiners, per process; further joiners wait.",
-        low=1 << 20,
     )
 
     flush_max: float = _setting(
@@ -204,7 +194,7 @@ class Settings:
     log_level: str = _setting("info", "log", choice("debug", "info", "warning", "error"), "Least severe level written.")
 
     metrics: bool = _setting(True, "admin", SWITCH, "Serve Prometheus metrics at `/metrics`.")
-    page: bool = _setting(True, "admin", SWITCH, "Serve a page about this process at `/`.")
+    page: bool = _setting(True, "admin", SWITCH, "Serve a small editor at `/`, for trying things out.")
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{f.name}={_masked(f.metadata, getattr(self, f.name))}" for f in fields(self))
@@ -230,6 +220,8 @@ class Settings:
                 f"host {self.host} is reachable by others and no tokens are required: "
                 "set jwt_key or jwks_url, or --open to let anyone read and write every document"
             )
+        if self.role == "api":
+            raise StartError("role api: this version has no API process; use all or relay")
         if self.burst_bytes < self.max_message:
             raise StartError("burst_bytes is less than max_message: such a message could never be sent")
 

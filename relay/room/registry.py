@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from relay import closing
 from relay.errors import CodecDied, Deny, Malformed, Quarantined, RelayError, StreamLost, Unavailable
+from relay.hooks import RoomClosed, RoomOpened
 from relay.journal import Journal, Opened
 from relay.room import outside
 from relay.room.compactor import Compactor
@@ -55,6 +56,7 @@ class Registry:
         presence_timeout: float = 30.0,
         loads_at_once: int = 32,
         channels: Callable[[Heard, Callable[[], None]], Channels] | None = None,
+        tell: Callable[[RoomOpened | RoomClosed], None] = lambda fact: None,
     ) -> None:
         self.rooms: dict[RoomId, Room] = {}
         self.codec = codec
@@ -82,6 +84,7 @@ class Registry:
                 node, self._channels, journal, codec, inline_parse, self.rooms, self._poisoned, self._behind
             )
         self._ticker: asyncio.Task[None] | None = None
+        self._tell = tell
         self._resumed = 0.0  # loop time when a room last appended again
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -139,6 +142,7 @@ class Registry:
         if self.neighbours is not None:
             self.neighbours.opened(room)
         log.info("room opened", extra={"room": name, "bytes": room.log.size, "entries": entries})
+        self._tell(RoomOpened(name, room.log.size))
         return room
 
     async def _build(self, name: RoomId) -> tuple[Room, int]:
@@ -335,6 +339,7 @@ class Registry:
             upto = max(room.log.upto() or Position(0, 0, 0), Position(room.epoch, 0, 0))
             await self._journal.retire(room.name, upto)
             log.info("room closed", extra={"room": room.name, "bytes": room.log.size})
+            self._tell(RoomClosed(room.name, room.log.size))
         except Unavailable as error:
             log.info("could not retire a journal", extra={"room": room.name, "error": str(error)})
         finally:

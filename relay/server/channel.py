@@ -76,6 +76,10 @@ class Channel:
     def before_answer(self, room: Room) -> None:
         """About to answer a Step1."""
 
+    def overstepped(self, error: Deny) -> None:
+        """The client asked for what the room does not allow (a document that is full)."""
+        self.connection.close(closing.CLOSINGS[error.code], error.reason)
+
     def let_go(self, why: Closing) -> None:
         """The room is no longer to be had, for good: deleted or quarantined."""
         raise NotImplementedError
@@ -124,10 +128,16 @@ class Channel:
     # -- what the client says --
 
     def receive(self, message: Message) -> None:
-        """Raises Malformed and Deny."""
+        """Raises Malformed, and Deny for what ends the connection."""
         if self._backlog is not None:
             self._wait(message)
-        elif (work := self._handle(message)) is not None:
+            return
+        try:
+            work = self._handle(message)
+        except Deny as error:
+            self.overstepped(error)
+            return
+        if work is not None:
             self._backlog = deque()
             spawn(f"work for {self.name}", self._work(work))
 
@@ -167,7 +177,7 @@ class Channel:
             log.info("malformed message", extra={"address": self.connection.address, "error": str(error)})
             self.connection.close(closing.MALFORMED)
         except Deny as error:
-            self.connection.close(closing.CLOSINGS[error.code], error.reason)
+            self.overstepped(error)
         except CodecDied as error:
             self.context.counters.errors.add("codec")
             log.error("codec process died", extra={"room": self.name, "error": str(error)})

@@ -145,6 +145,14 @@ class HocuspocusChannel(Channel):
             return  # asked again before it has read the answer
         self.connection.write(frame(self.prefix + ywebsocket.step1(room.known.encoded_vector())))
 
+    def overstepped(self, error: Deny) -> None:
+        """Other documents on the socket go on; what can be tried again later still asks for that."""
+        if closing.CLOSINGS[error.code].reconnect:
+            super().overstepped(error)
+        else:
+            self.context.counters.denied.add(error.reason)
+            self._close(error.reason)
+
     def let_go(self, why: Closing) -> None:
         self._close(why.reason)
 
@@ -196,7 +204,11 @@ class HocuspocusSession:
                 return  # it has left already
             if len(self._channels) >= self.context.limits.documents:
                 raise Deny("too many documents on one connection", closing.RESET.code)
-            channel = self._channels[address] = HocuspocusChannel(self, address, prefix)
+            try:
+                channel = self._channels[address] = HocuspocusChannel(self, address, prefix)
+            except Deny as error:  # no such name; the socket's other documents go on
+                self.connection.write(frame(protocol.denied(prefix, error.reason)))
+                return
         self._last = channel
         self._receive(channel, said)
 

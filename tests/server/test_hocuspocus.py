@@ -405,13 +405,38 @@ async def test_codec_dies_on_an_update(serve: Serve) -> None:
 
 
 async def test_name_that_is_none(serve: Serve) -> None:
-    """An address without a document's name is refused."""
+    """An address without a document's name is denied."""
     server = await serve(authenticated=True)
     client = await server.connect()
     client.send(auth("rw", address=b"\0"))
-    assert (await client.closed())[0] == closing.NOT_FOUND.code
+    assert (await client.get())[0].startswith(b"\0\2\1")
 
 
 def test_asks_in_time() -> None:
     """Clients are asked for a token while there is time to fetch one."""
     assert module.REFRESH_AHEAD >= 10
+
+
+async def test_full_document_ends_alone(serve: Serve) -> None:
+    """An edit that a document has no room for closes that document; the socket's others go on."""
+    server = await serve(room={"document": 20})
+    client = await entered(server)
+    client.send(update(typed(1, 0, "x" * 30)))
+    assert await client.get() == [SAVED]
+    client.send(update(typed(1, 30)))
+    (said,) = await client.get()
+    assert said == D + b"\7" + write_bytes(closing.DOCUMENT_TOO_BIG.reason.encode())
+    client.send(auth("", address=b"\1e"), step1(address=b"\1e"))
+    assert [message[:2] for message in await client.get(3)] == [b"\1e"] * 3
+
+
+async def test_impossible_name_is_denied_alone(serve: Serve) -> None:
+    """A name that no document can have is denied; the socket's other documents go on."""
+    server = await serve()
+    client = await entered(server)
+    name = b"a\nb"
+    client.send(auth("", address=bytes((len(name),)) + name))
+    (said,) = await client.get()
+    assert said.startswith(bytes((len(name),)) + name + b"\2\1")
+    client.send(update(typed(1, 0)))
+    assert await client.get() == [SAVED]
