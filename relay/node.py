@@ -87,6 +87,7 @@ class Node:
             presence_timeout=settings.presence_timeout,
             channels=partial(RedisChannels, self.redis_url, self.id),
             tell=dispatch.tell,
+            max_backlog=settings.journal_buffer,
         )
         control = Control(self.redis_url, self.id, self.registry.check)
         try:

@@ -69,6 +69,11 @@ class Compactor:
         """Whether a snapshot of the room is being made, or one failed a moment ago."""
         return room in self._busy or self._not_before.get(room, 0.0) > perf_counter()
 
+    def wants_rest(self, room: Room) -> bool:
+        """Whether there is something to store or to merge once the room is quiet."""
+        segments = room.log.segments
+        return bool(room.log.flushes) or (len(segments) > 1 and _size(segments) <= SMALL)
+
     def rest(self, room: Room) -> None:
         """The room is quiet: snapshot what it has."""
         self._start(room, self._compact(room, rest=True))

@@ -35,6 +35,8 @@ MAX_VECTOR = 262144
 """Bytes of a state vector that is compared: some 30,000 clients. Whoever sends a larger one gets everything."""
 COPIED = 65536
 """Smaller states are copied behind their header; larger ones are written as they are, shared by all joiners."""
+PIECES = 16
+"""Updates of the tail from which on they are merged anew."""
 EMPTY_UPDATE = b"\0\0"
 
 
@@ -125,15 +127,16 @@ def answer(room: Room, member: Member, vector: bytes, diffs: Mapping[int, bytes]
 
 
 def tail(room: Room) -> list[bytes]:
-    """The flushes since the segments, in few updates; kept until there is another flush."""
+    """The flushes since the segments, in few updates. Kept, so that the next joiner costs only what came since."""
     log = room.log
-    if not log.flushes:
-        return []
-    newest = log.flushes[-1].number
-    if log.tail_cache is None or log.tail_cache[0] != (newest, len(log.flushes)):
-        payloads = [payload for flush in log.flushes for payload in flush.payloads]
-        log.tail_cache = ((newest, len(log.flushes)), gather(payloads))
-    return list(log.tail_cache[1])
+    newest, gathered = log.tail_cache or (0, [])
+    fresh = [flush for flush in log.flushes if flush.number > newest]
+    if fresh:
+        gathered = [*gathered, *gather([payload for flush in fresh for payload in flush.payloads])]
+        if len(gathered) > PIECES:
+            gathered = gather(gathered)
+        log.tail_cache = (max(flush.number for flush in fresh), gathered)
+    return list(gathered)
 
 
 def send(room: Room, member: Member, kind: bytes, update: bytes) -> None:

@@ -84,7 +84,7 @@ class Log:
         self.tail_size = 0
         self.saved = 0  # how many of the first flushes the journal has
         self.size = sum(len(segment.state) for segment in segments)
-        self.tail_cache: tuple[tuple[int, int], list[bytes]] | None = None
+        self.tail_cache: tuple[int, list[bytes]] | None = None  # the newest flush in it, and updates
 
     def append(self, flush: Flush) -> None:
         self.flushes.append(flush)

@@ -11,6 +11,7 @@ from relay.errors import CodecDied, Deny, Malformed, Quarantined, RelayError, St
 from relay.hooks import RoomClosed, RoomOpened
 from relay.journal import Journal, Opened
 from relay.room import outside
+from relay.room.backlog import Backlog
 from relay.room.compactor import Compactor
 from relay.room.intake import foreign, take
 from relay.room.load import replay
@@ -56,6 +57,7 @@ class Registry:
         presence_timeout: float = 30.0,
         loads_at_once: int = 32,
         channels: Callable[[Heard, Callable[[], None]], Channels] | None = None,
+        max_backlog: int = 64 << 20,
         tell: Callable[[RoomOpened | RoomClosed], None] = lambda fact: None,
     ) -> None:
         self.rooms: dict[RoomId, Room] = {}
@@ -85,6 +87,7 @@ class Registry:
             )
         self._ticker: asyncio.Task[None] | None = None
         self._tell = tell
+        self.backlog = Backlog(max_backlog)
         self._resumed = 0.0  # loop time when a room last appended again
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -157,6 +160,7 @@ class Registry:
             self._limits,
             on_grown=self._grown,
             on_failed=self._failed,
+            backlog=self.backlog,
         )
         try:
             for segment in segments:
@@ -320,7 +324,7 @@ class Registry:
             for room in list(self.rooms.values()):
                 if room.presence.held:
                     room.expire_presence(now - self._presence_timeout)
-                quiet = room.log.flushes and now - room.touched >= self._snapshot_idle
+                quiet = now - room.touched >= self._snapshot_idle and self.compactor.wants_rest(room)
                 if quiet and not room.away and not self.compactor.busy(room):
                     self.compactor.rest(room)
             for room, since in list(self._empty.items()):
@@ -346,10 +350,11 @@ class Registry:
             self._unloading.pop(room.name, None)
 
     async def _store(self, room: Room) -> bool:
-        return not room.log.flushes or await self.compactor.snapshot(room, rest=True)
+        return not self.compactor.wants_rest(room) or await self.compactor.snapshot(room, rest=True)
 
     def _forget(self, room: Room) -> None:
         room.closed = True
+        room.let_go_of_backlog()
         self.rooms.pop(room.name, None)
         self._empty.pop(room, None)
         self._away.pop(room, None)

@@ -23,6 +23,7 @@ from relay.errors import Deny, RelayError
 from relay.protocol import presence as awareness
 from relay.protocol import ywebsocket as message
 from relay.protocol.messages import EMPTY_STATES
+from relay.room.backlog import Backlog
 from relay.room.fanout import Fanout, Group
 from relay.room.gather import gather
 from relay.room.join import answer, send
@@ -74,6 +75,7 @@ class Room:
         "_echoes",
         "_edits",
         "_in_flight",
+        "_kept",
         "_large",
         "_layouts",
         "_limits",
@@ -81,6 +83,7 @@ class Room:
         "_term",
         "_writers",
         "away",
+        "backlog",
         "closed",
         "counters",
         "epoch",
@@ -112,6 +115,7 @@ class Room:
         *,
         on_grown: Callable[[Room], None],
         on_failed: Callable[[Room, RelayError], None],
+        backlog: Backlog | None = None,
     ) -> None:
         self.name = name
         self.epoch = epoch
@@ -124,6 +128,7 @@ class Room:
         self.presence = RoomPresence()
         self.pace = Pace(limits.flush_share, limits.flush_max)
         self.number = 0  # of the last flush
+        self.backlog = backlog or Backlog(1 << 40)
         self.away = False  # the journal refused: nothing is acknowledged until it has taken the unsaved flushes
         self.closed = False
         self.touched = 0.0  # loop time of the last edit
@@ -143,6 +148,7 @@ class Room:
         self._echoes: dict[Member, list[bytes]] = {}
         self._due = False
         self._again: deque[Flush] = deque()  # kept through an outage, and not yet given to the journal again
+        self._kept = 0  # bytes of the backlog that are this room's
         self._in_flight = 0  # bytes given to it and not yet answered
         self._term = 0  # counts outages: answers to appends made before the last one mean nothing
 
@@ -154,6 +160,8 @@ class Room:
         Raises Malformed, Deny, and TooManyStructs: then a codec process reads it, and `submit_large` takes it.
         """
         layout = parse(update, self._limits.inline_structs)
+        if self.away:
+            self.backlog.check()
         if self.log.size > self._limits.document and not self.known.holds(layout):
             self._refuse_growth()
         if self.known.add(layout):
@@ -170,6 +178,8 @@ class Room:
 
     def submit_large(self, member: Member, update: bytes, clocks: bytes) -> None:
         """As `submit`, for an update that a codec process has read; `clocks` says what it holds. Raises Deny."""
+        if self.away:
+            self.backlog.check()
         if not self.known.covers(clocks, update):
             if self.log.size + len(update) > self._limits.document:
                 self._refuse_growth()
@@ -275,6 +285,7 @@ class Room:
         counters.edits_per_frame.observe(len(edits))
         self.touched = self._loop.time()
         if self.away:
+            self._keep(flush.size)
             self._tell_early(flush)
         elif self._again:
             self._tell_early(flush)
@@ -404,9 +415,18 @@ class Room:
         self._term += 1
         self._again.clear()
         self._in_flight = 0
+        self._keep(sum(flush.size for flush in self.log.unsaved()))
         for flush in self.log.unsaved():
             self._tell_early(flush)
         self.on_failed(self, error)
+
+    def _keep(self, size: int) -> None:
+        self._kept += size
+        self.backlog.size += size
+
+    def let_go_of_backlog(self) -> None:
+        """What was kept through an outage is on its way, or the room is gone."""
+        self._keep(-self._kept)
 
     def _tell_early(self, flush: Flush) -> None:
         """An author waits for its own edit to be saved, but not for the edits of others that share its flush.
@@ -426,6 +446,7 @@ class Room:
         """The journal is back: append again what it does not have; all of the tail if it lost what it had."""
         self.epoch = epoch
         self.away = False
+        self.let_go_of_backlog()
         if lost:
             self.log.saved = 0
             for flush in self.log.flushes:

@@ -30,6 +30,10 @@ __all__ = ["Channel", "room_id"]
 
 log = logging.getLogger("relay.channel")
 MAX_NAME = 512
+LARGE = 1 << 20
+"""Bytes from which on a document is sent to a few clients at a time."""
+JOIN_PATIENCE = 1.0
+"""Seconds that a client may take its turn for a large document; then it gets the rest beside others."""
 
 
 def room_id(name: str) -> RoomId:
@@ -209,12 +213,23 @@ class Channel:
             room.announce(member, message.states)
         elif isinstance(message, Step1):
             self.before_answer(room)
+            if room.log.size > LARGE:
+                return self._answer_large(room, member, message.vector)
             if needs_codec(room, message.vector):
                 return answer_after_diff(room, member, message.vector, self.context.registry.codec)
             answer(room, member, message.vector)
         elif isinstance(message, QueryPresence):
             room.tell_presence(member)
         return None
+
+    async def _answer_large(self, room: Room, member: Member, vector: bytes) -> None:
+        """A large document waits its turn, and gives it up once the client has it, or takes too long."""
+        async with self.context.large_joins:
+            if needs_codec(room, vector):
+                await answer_after_diff(room, member, vector, self.context.registry.codec)
+            elif member in room.members:
+                answer(room, member, vector)
+            await self.connection.drained(JOIN_PATIENCE)
 
     async def _submit_large(self, room: Room, member: Member, update: bytes) -> None:
         update, clocks = await self.context.registry.codec.summarise(update)

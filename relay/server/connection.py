@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         "_allowance",
         "_byte_allowance",
         "_context",
+        "_drained",
         "_heard",
         "_inbox",
         "_lingering",
@@ -77,6 +78,7 @@ class Connection(asyncio.Protocol):
         self._byte_allowance = float(limits.burst_bytes)
         self._refilled = context.loop.time()
         self._throttled = False
+        self._drained: asyncio.Future[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._heard = True
         self._pinged = False
@@ -173,6 +175,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self.write = discard
+        self._wake_drained()
         if self._lingering is not None:
             self._lingering.cancel()
         context = self._context
@@ -191,8 +194,21 @@ class Connection(asyncio.Protocol):
         for room, member in self.session.places():
             room.pause(member)
 
+    async def drained(self, patience: float) -> None:
+        """Wait until what was written has gone, or the connection has, or for `patience` seconds."""
+        if self.paused and not self.closed:
+            if self._drained is None:
+                self._drained = self._context.loop.create_future()
+            await asyncio.wait([self._drained], timeout=patience)
+
+    def _wake_drained(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
     def resume_writing(self) -> None:
         self.paused = False
+        self._wake_drained()
         for room, member in self.session.places():
             if not self.paused:  # catching up one room may fill it again
                 room.catch_up(member)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionLimits", "Context"]
 
+LARGE_JOINS = 4
+"""Large documents on their way to clients at once. Each takes the loop as long as the kernel takes to copy what a
+socket holds, so many together would keep everybody else waiting; one after the other they are no slower."""
+
 YEAR = 365 * 86400.0
 """Timers further away than this would overflow; a process does not live that long."""
 
@@ -54,6 +58,7 @@ class Context:
     draining: bool = False
     connections: "dict[Connection, None]" = field(default_factory=dict)
     addresses: dict[str, int] = field(default_factory=dict)
+    large_joins: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_JOINS))
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def expire(self, when: float, then: Callable[[], None]) -> asyncio.TimerHandle:
