@@ -200,8 +200,8 @@ class HocuspocusSession:
         address, prefix, said = protocol.decode(message)
         channel = self._channels.get(address)
         if channel is None:
-            if isinstance(said, protocol.Close):
-                return  # it has left already
+            if isinstance(said, protocol.Close) or (isinstance(said, Update) and not said.step2):
+                return  # said before it heard that the document is closed; a client that opens one begins otherwise
             if len(self._channels) >= self.context.limits.documents:
                 raise Deny("too many documents on one connection", closing.RESET.code)
             try:

@@ -106,7 +106,7 @@ async def test_bytes_before_auth(serve: Serve) -> None:
     server = await serve(authenticated=True, limits={"preauth_bytes": 1000})
     client = await server.connect()
     for number in range(11):
-        client.send(update(b"x" * 100, address=b"\2d" + bytes([65 + number])))
+        client.send(step2(b"x" * 100, address=b"\2d" + bytes([65 + number])))
     assert (await client.closed())[0] == 4205
 
 
@@ -440,3 +440,17 @@ async def test_impossible_name_is_denied_alone(serve: Serve) -> None:
     assert said.startswith(bytes((len(name),)) + name + b"\2\1")
     client.send(update(typed(1, 0)))
     assert await client.get() == [SAVED]
+
+
+async def test_edit_in_flight_when_its_document_was_closed(serve: Serve) -> None:
+    """An edit that crosses with our close does not open the document again."""
+    server = await serve()
+    client = await entered(server)
+    client.send(update(typed(1, 0)))
+    await client.get()
+    server.registry.rooms[RoomId("d")].dismiss(closing.DELETED)
+    assert (await client.get())[0].startswith(D + b"\7")
+    server.registry.rooms.clear()
+    client.send(update(typed(1, 1)))
+    await client.quiet()
+    assert not server.registry.rooms
