@@ -99,9 +99,9 @@ async def make(script: Script) -> AsyncIterator[Callable[..., Wire]]:
         await wire.close()
 
 
-def submit(wire: Wire, word: bytes) -> "asyncio.Future[Reply]":
+def submit(wire: Wire, word: bytes, soon: bool = True) -> "asyncio.Future[Reply]":
     future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-    wire.submit(pack(b"ECHO", word), future.set_result)
+    wire.submit(pack(b"ECHO", word), future.set_result, soon)
     assert not future.done(), "answered inside submit"
     return future
 
@@ -128,6 +128,32 @@ async def test_commands_gather_while_a_group_is_in_flight(script: Script, make: 
     rest.append(submit(wire, b"3"))
     assert await asyncio.wait_for(asyncio.gather(first, *rest), 1) == [b"1", b"2", b"3"]
     assert [[command[1] for command in group] for group in script.groups] == [[b"1"], [b"2", b"3"]]
+
+
+async def test_unhurried_commands_gather_for_the_window(script: Script, make: Callable[..., Wire]) -> None:
+    """What nobody waits for leaves together when the window ends, not before."""
+    wire = make(window=0.05)
+    await wire.start()
+    script.groups.clear()
+    answers = [submit(wire, b"1", soon=False)]
+    await asyncio.sleep(0.01)
+    answers.append(submit(wire, b"2", soon=False))
+    await asyncio.sleep(0.01)
+    assert script.groups == []
+    assert await asyncio.wait_for(asyncio.gather(*answers), 1) == [b"1", b"2"]
+    assert [[command[1] for command in group] for group in script.groups] == [[b"1", b"2"]]
+
+
+async def test_hurried_command_takes_the_others_along(script: Script, make: Callable[..., Wire]) -> None:
+    """A command that somebody waits for ends the gathering, and the order stays."""
+    wire = make(window=5)
+    await wire.start()
+    script.groups.clear()
+    answers = [submit(wire, b"1", soon=False)]
+    await asyncio.sleep(0.01)
+    answers.append(submit(wire, b"2"))
+    assert await asyncio.wait_for(asyncio.gather(*answers), 1) == [b"1", b"2"]
+    assert [[command[1] for command in group] for group in script.groups] == [[b"1", b"2"]]
 
 
 async def test_window_bounds_the_wait_for_slow_answers(script: Script, make: Callable[..., Wire]) -> None:
