@@ -10,6 +10,7 @@ from relay.cli import doctor, rooms, token
 from relay.errors import RelayError
 from relay.serve import serve
 from relay.settings import add_arguments, load
+from relay.worker import work
 
 __all__ = ["main"]
 
@@ -24,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_flags(commands.add_parser("doctor", help="examine this machine and the services"))
     token.add_token_flags(commands.add_parser("token", help="sign a token, for development"))
     token.add_key_flags(commands.add_parser("keys", help="make a key pair for tokens"))
+    # Started by the supervisor alone; without `help` it is not listed.
+    commands.add_parser("worker").add_argument("--control", type=int, required=True)
     return top
 
 
@@ -40,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
                 return token.make_token(arguments)
             case "keys":
                 return token.make_keys(arguments)
+            case "worker":
+                return work(arguments.control)
         return serve(load(arguments, os.environ, Path.cwd()))
     except RelayError as error:
         print(f"relay: {error}", file=sys.stderr)

@@ -132,6 +132,7 @@ class Counters:
     snapshot_age_seconds: float = _gauge("Age of the oldest journalled edit that no snapshot covers.")
     codec_queue: int = _gauge("Jobs waiting for a codec process.")
     codec_seconds: Histograms = _histogram("One job in a codec process.", label="op")
+    workers: int = _gauge("Worker processes that these figures are of.")
     errors: Tally = _counter("Failures inside the relay: each has a line in the log.", "kind")
 
 
@@ -142,7 +143,7 @@ class Metrics(Collector):
     """A process's counters and the registry that exposes them; nothing is global."""
 
     def __init__(self) -> None:
-        self.counters = Counters()
+        self.counters = Counters(workers=1)
         self.registry = CollectorRegistry()
         self._watched: dict[str, Callable[[], float]] = {}
         self.registry.register(self)
@@ -200,6 +201,8 @@ def markdown() -> str:
         "# Metrics",
         "",
         "Of one relay process, at `/metrics` in Prometheus text format; `process_*` and `python_gc_*` come with them.",
+        "With `--workers` they are of all workers together (of ages the greatest, of limits the least, else the sum);",
+        "`/metrics?worker=0` is one of them. A worker that does not answer in time is an error `silent worker`.",
         f"A label takes at most {MOST_LABELS} values; further ones count as `other`. Times are seconds, sizes bytes.",
         "",
         "Written by `python -m relay.metrics`; do not edit.",

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import resource
 import secrets
 import signal
 import socket
@@ -25,24 +26,34 @@ from relay.room.room import Limits
 from relay.server.context import ConnectionLimits, Context
 from relay.server.front import Front, HttpHandler
 from relay.server.http import make_runner
+from relay.server.sharing import SharingFront, adopt
 from relay.settings import Settings
+from relay.shard.handoff import Handoff, Place
 from relay.shard.redis import RedisChannels
 from relay.snapshot.postgres import PostgresSnapshotStore
 from relay.tasks import spawn
 from relay.tokens import Verifier
+from relay.totals import add_up, figures
 from relay.types import NodeId
 
-__all__ = ["Node"]
+__all__ = ["BACKLOG", "Node", "cannot_listen"]
 
 log = logging.getLogger("relay.node")
 READY_PATIENCE = 2.0
+BACKLOG = 4096
+"""Connections that the kernel keeps for us to accept."""
 
 
 class Node:
-    """One relay process. `start`, then `wait`, then `stop`; `stop` may be called at any time after `start` began."""
+    """One relay process. `start`, then `wait`, then `stop`; `stop` may be called at any time after `start` began.
 
-    def __init__(self, settings: Settings) -> None:
+    place: of a worker among several, which serve one port together.
+    """
+
+    def __init__(self, settings: Settings, place: Place | None = None) -> None:
         self.settings = settings
+        self._place = place
+        self._handoff: Handoff | None = None
         self.id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
         self.metrics = Metrics()
         self.port = settings.port
@@ -54,6 +65,7 @@ class Node:
     async def start(self) -> None:
         """Everything up, in order of need; raises StartError with what to do about it."""
         settings = self.settings
+        _raise_descriptor_limit()
         if not (settings.database_url and settings.redis_url):
             own = await embedded.start(settings.data, postgres=not settings.database_url, valkey=not settings.redis_url)
             self._stack.push_async_callback(own.stop)
@@ -139,23 +151,42 @@ class Node:
     async def _listen(self) -> None:
         settings = self.settings
         http = HttpHandler()
+        metrics = self.metrics if settings.metrics else None
         runner = await make_runner(
-            self.context, self.unready, self.metrics if settings.metrics else None, settings.page
+            self.context, self.unready, metrics, settings.page, self._totals if self._place else None
         )
         self._stack.push_async_callback(runner.cleanup)
         http.make = cast("Callable[[], asyncio.Protocol]", runner.server)
         loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(
-                partial(Front, self.context, http), settings.host, settings.port, backlog=4096
-            )
-        except OSError as error:
-            raise StartError(
-                f"can't listen on {settings.host} port {settings.port}: {error.strerror}; "
-                "choose another with --port, or stop what listens there"
-            ) from None
+        if self._place is not None:
+            adopting = partial(adopt, self.context, http)
+            handoff = self._handoff = Handoff(self._place, adopting, partial(figures, self.metrics.registry))
+            handoff.start()
+            self._stack.callback(handoff.close)
+            sharing = partial(SharingFront, self.context, http, handoff)
+            self._server = await loop.create_server(sharing, sock=self._place.listener, backlog=BACKLOG)
+        else:
+            try:
+                front = partial(Front, self.context, http)
+                self._server = await loop.create_server(front, settings.host, settings.port, backlog=BACKLOG)
+            except OSError as error:
+                raise cannot_listen(settings, error) from None
         self.port = self._server.sockets[0].getsockname()[1]
         self._stack.callback(self._server.close)
+
+    async def _totals(self, worker: str) -> bytes:
+        """The metrics of one worker, or of all; of those that answer."""
+        assert self._handoff is not None
+        here, everybody = self._handoff.number, [str(number) for number in range(self._handoff.workers)]
+        if worker and worker not in everybody:
+            return b""
+        asked = [int(one) for one in everybody if one != str(here) and worker in ("", one)]
+        answers = await asyncio.gather(*(self._handoff.ask(number) for number in asked))
+        for _ in range(answers.count(None)):
+            self.metrics.counters.errors.add("silent worker")
+        ours = figures(self.metrics.registry) if worker in ("", str(here)) else None
+        said = [answer for answer in (ours, *answers) if answer is not None]
+        return add_up(said) if said else b""
 
     async def unready(self) -> str:
         """Why this node can't serve a new room now; empty when it can."""
@@ -192,7 +223,8 @@ class Node:
         await self._stopping.wait()
 
     def _signalled(self) -> None:
-        if self._stopping.is_set():
+        # A service manager may signal every process, and the supervisor does too: that is still one wish.
+        if self._stopping.is_set() and self._place is None:
             log.warning("second signal, exiting at once; edits that were acknowledged are in the journal")
             sys.stderr.flush()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -208,6 +240,10 @@ class Node:
     async def _drain(self) -> None:
         context, timeout = self.context, self.settings.drain_timeout
         context.draining = True
+        if self._handoff is not None:
+            # The other workers take who comes now.
+            self._server.close()
+            self._handoff.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         log.info("draining", extra={"connections": len(context.connections), "rooms": len(self.registry.rooms)})
@@ -221,6 +257,23 @@ class Node:
         for connection in list(context.connections):
             connection.transport.abort()
         log.info("drained", extra={"stored": stored})
+
+
+def cannot_listen(settings: Settings, error: OSError) -> StartError:
+    """The port is not ours to have."""
+    return StartError(
+        f"can't listen on {settings.host} port {settings.port}: {error.strerror}; "
+        "choose another with --port, or stop what listens there"
+    )
+
+
+def _raise_descriptor_limit() -> None:
+    """A connection is an open file; the soft limit is often a thousand where the hard one allows many more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        log.debug("descriptor limit left as it is", extra={"error": str(error)})
 
 
 def _room_limits(settings: Settings) -> Limits:

@@ -1,4 +1,4 @@
-"""`relay serve`: run a node until it is told to stop, and tell a person where to connect."""
+"""`relay serve`: run a node, or several under a supervisor, until told to stop; tell a person where to connect."""
 
 import logging
 import sys
@@ -9,6 +9,7 @@ from relay import __version__
 from relay.log import configure
 from relay.node import Node
 from relay.settings import Settings
+from relay.supervisor import Supervisor
 
 __all__ = ["serve"]
 
@@ -22,7 +23,7 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    node = Node(settings)
+    node = Supervisor(settings) if settings.workers > 1 else Node(settings)
     try:
         await node.start()
         log.info("ready", extra={"node": node.id, "host": settings.host, "port": node.port, "version": __version__})
@@ -36,7 +37,7 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-def greeting(node: Node) -> str:
+def greeting(node: Node | Supervisor) -> str:
     """Where to connect, and how."""
     settings = node.settings
     host = settings.host if settings.host not in ("0.0.0.0", "::") else "localhost"  # noqa: S104

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
+from websockets.extensions import Extension
+
 from relay import closing
 from relay.closing import Closing
 from relay.errors import Deny, Malformed
@@ -80,21 +82,33 @@ class Front(asyncio.Protocol):
         handler.data_received(head)
 
     def _upgrade(self, request: Request, rest: bytes) -> None:
+        answer = self._answer(request)
+        if answer is not None:
+            response, extension = answer
+            self._transport.write(response)
+            self._serve(request, extension, rest)
+
+    def _answer(self, request: Request) -> tuple[bytes, Extension | None] | None:
+        """The response to a handshake and what it agrees to; None when it was refused."""
         context = self._context
         try:
             extensions, extension = negotiate(request) if context.limits.compression else ("", None)
             response = accept(request, extensions)
         except Malformed as error:
             self._refuse("400 Bad Request", str(error))
-            return
+            return None
         if not origin_allowed(request, context.origins, context.authenticated):
             context.counters.denied.add("origin")
             self._refuse("403 Forbidden", "Pages of this origin may not connect; see the setting `origins`.")
-            return
+            return None
+        return response, extension
+
+    def _serve(self, request: Request, extension: Extension | None, rest: bytes) -> None:
+        """The handshake is answered: make the connection, or say why not."""
+        context = self._context
         peer = self._transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else "local"
         count = context.addresses.get(address, 0)
-        self._transport.write(response)
         if (why := self._overloaded(count)) is not None:
             self._farewell(why.code, why.reason)
             return

@@ -37,9 +37,16 @@ async def _file(path: Path, request: web.Request) -> web.StreamResponse:
 
 
 async def make_runner(
-    context: Context, ready: Callable[[], Awaitable[str]], metrics: Metrics | None, page: bool
+    context: Context,
+    ready: Callable[[], Awaitable[str]],
+    metrics: Metrics | None,
+    page: bool,
+    workers: Callable[[str], Awaitable[bytes]] | None = None,
 ) -> web.AppRunner:
-    """An aiohttp application that listens nowhere: the front hands it sockets. `ready` says why we are not, or ''."""
+    """An aiohttp application that listens nowhere: the front hands it sockets. `ready` says why we are not, or ''.
+
+    workers: the metrics of the worker with that number, or of all; empty when there is no such worker.
+    """
 
     async def livez(request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -50,7 +57,10 @@ async def make_runner(
 
     async def scrape(request: web.Request) -> web.Response:
         assert metrics is not None
-        return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        body = metrics.render() if workers is None else await workers(request.query.get("worker", ""))
+        if not body:
+            raise web.HTTPNotFound(text="No such worker is here.\n")
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     @web.middleware
     async def secure(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,0 +1,236 @@
+"""Several workers behind one port: started once, restarted when they die, drained together, replaced one by one.
+
+Workers are processes of this program that inherit the listening socket. They die with the supervisor, also when it is
+killed, and so do the embedded services.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from relay import embedded
+from relay.errors import StartError
+from relay.node import BACKLOG, cannot_listen
+from relay.settings import Settings
+from relay.tasks import spawn
+from relay.types import NodeId
+from relay.worker import READY, Assignment, send
+
+__all__ = ["Supervisor"]
+
+log = logging.getLogger("relay.supervisor")
+
+START_PATIENCE = 60.0
+"""Seconds for a worker to be ready."""
+STABLE = 5.0
+"""Seconds that a worker has to live for its end to count as the first."""
+MOST_FAILURES = 8
+"""Ends and failed starts of one worker in a row after which the supervisor gives up."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+GRACE = 3.0
+"""Seconds that a worker may take to stop beyond its `drain_timeout`."""
+EMBEDDED_MOST = 8
+"""Workers that the connections of the embedded PostgreSQL suffice for."""
+
+
+class _Worker:
+    """A place among the workers, and the process that has it now."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.process: asyncio.subprocess.Process | None = None
+        self.ready = asyncio.Event()
+        self.started = 0.0
+        self.rolling = False
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+
+class Supervisor:
+    """`start`, then `wait`, then `stop`, like a node; `stop` may be called at any time after `start` began."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
+        self.port = settings.port
+        self._stack = AsyncExitStack()
+        self._workers = [_Worker(number) for number in range(settings.workers)]
+        self._stopping = asyncio.Event()
+        self._failure: StartError | None = None
+        self._roll: asyncio.Task[None] | None = None
+        # A terminal that is closed sends the signal by which service managers ask for new workers.
+        self._terminal = sys.stdin is not None and sys.stdin.isatty()
+
+    async def start(self) -> None:
+        """Returns once every worker serves; raises StartError with what to do about it."""
+        settings = self.settings
+        if sys.platform != "linux":
+            raise StartError("more than one worker needs Linux; leave out --workers")
+        postgres, valkey = not settings.database_url, not settings.redis_url
+        if postgres and settings.workers > EMBEDDED_MOST:
+            raise StartError(f"the embedded PostgreSQL serves {EMBEDDED_MOST} workers; set DATABASE_URL for more")
+        self._listener = self._listen()
+        self._stack.callback(self._listener.close)
+        self._assigned = settings
+        if postgres or valkey:
+            own = await embedded.start(settings.data, postgres=postgres, valkey=valkey)
+            self._stack.push_async_callback(own.stop)
+            self._assigned = replace(
+                settings,
+                database_url=settings.database_url or own.database_url,
+                redis_url=settings.redis_url or own.redis_url,
+            )
+        self._stack.push_async_callback(self._stop_workers)
+        await asyncio.gather(*map(self._launch, self._workers))
+        for worker in self._workers:
+            task = spawn(f"keep worker {worker.number}", self._keep(worker))
+            self._stack.callback(task.cancel)
+
+    def _listen(self) -> socket.socket:
+        host, port = self.settings.host, self.settings.port
+        listener = None
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = socket.socket(family, kind, protocol)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            if listener is not None:
+                listener.close()
+            raise cannot_listen(self.settings, error) from None
+        self.port = listener.getsockname()[1]
+        return listener
+
+    # -- workers --
+
+    async def _launch(self, worker: _Worker) -> None:
+        """Start the worker's process and wait until it serves. Raises StartError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            listener = self._listener.fileno()
+            command = [sys.executable, "-m", "relay", "worker", "--control", str(theirs.fileno())]
+            worker.process = process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), listener),
+                start_new_session=True,  # Ctrl-C is for us, and passed on once
+            )
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            assigned = self._assigned, worker.number, len(self._workers), f"materi-relay-{self.id}"
+            writer.write(send(Assignment(*assigned, listener, os.getpid())))
+            async with asyncio.timeout(START_PATIENCE):
+                said = await reader.read(1)
+                if said != READY:
+                    said += await reader.read()
+                    code = await process.wait()
+                    raise StartError(said.decode() or f"worker {worker.number} ended with {code} while it started")
+        except (TimeoutError, ConnectionError) as error:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            raise StartError(f"worker {worker.number} did not start: {error or 'it hangs'}") from None
+        finally:
+            writer.close()
+        worker.started = asyncio.get_running_loop().time()
+        worker.rolling = False
+        worker.ready.set()
+        log.info("worker ready", extra={"worker": worker.number, "pid": process.pid})
+
+    async def _keep(self, worker: _Worker) -> None:
+        """Replace the worker's process whenever it ends."""
+        failures = 0
+        while True:
+            assert worker.process is not None
+            code = await worker.process.wait()
+            worker.ready.clear()
+            lived = asyncio.get_running_loop().time() - worker.started
+            failures = 0 if worker.rolling else failures + 1 if lived < STABLE else 1
+            why = f"it ended with {code}"
+            if not worker.rolling:
+                log.error("worker ended by itself", extra={"worker": worker.number, "status": code})
+            while not worker.ready.is_set():
+                if failures >= MOST_FAILURES:
+                    self._failure = StartError(f"worker {worker.number} does not stay up: {why}")
+                    self._stopping.set()
+                    return
+                if failures > 1:
+                    await asyncio.sleep(min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE))
+                try:
+                    await self._launch(worker)
+                except (StartError, OSError) as error:
+                    failures += 1
+                    why = str(error)
+                    log.error("worker did not start", extra={"worker": worker.number, "error": why})
+
+    async def _replace_all(self) -> None:
+        """One worker after another: drained, ended, started again, while the others serve."""
+        for worker in self._workers:
+            if worker.alive and worker.ready.is_set():
+                worker.ready.clear()
+                worker.rolling = True
+                await self._end(worker)
+            await worker.ready.wait()
+        log.info("all workers replaced")
+
+    async def _end(self, worker: _Worker) -> None:
+        process = worker.process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), self.settings.drain_timeout + GRACE)
+        except TimeoutError:
+            log.warning("worker killed: it did not stop in time", extra={"worker": worker.number, "pid": process.pid})
+            process.kill()
+            await process.wait()
+
+    async def _stop_workers(self) -> None:
+        await asyncio.gather(*map(self._end, self._workers))
+
+    # -- signals --
+
+    async def wait(self) -> None:
+        """Until SIGTERM or SIGINT; a second one ends everything at once. SIGHUP replaces the workers one by one.
+        Raises StartError when a worker does not stay up."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        loop.add_signal_handler(signal.SIGHUP, self._signalled if self._terminal else self._hung_up)
+        await self._stopping.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _signalled(self) -> None:
+        if self._stopping.is_set():
+            log.warning("second signal, exiting at once; edits that were acknowledged are in the journal")
+            sys.stderr.flush()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+        self._stopping.set()
+
+    def _hung_up(self) -> None:
+        if not self._stopping.is_set() and (self._roll is None or self._roll.done()):
+            self._roll = spawn("replace the workers", self._replace_all())
+
+    async def stop(self) -> None:
+        """Drain all workers at the same time, stop what was started; bounded in time."""
+        self._stopping.set()
+        if self._roll is not None:
+            self._roll.cancel()
+        if hasattr(self, "_listener"):
+            self._listener.close()
+        await self._stack.aclose()
