@@ -122,12 +122,16 @@ class Supervisor:
         with theirs:
             listener = self._listener.fileno()
             command = [sys.executable, "-m", "relay", "worker", "--control", str(theirs.fileno())]
-            worker.process = process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), listener),
-                start_new_session=True,  # Ctrl-C is for us, and passed on once
-            )
+            try:
+                worker.process = process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), listener),
+                    start_new_session=True,  # Ctrl-C is for us, and passed on once
+                )
+            except OSError as error:
+                ours.close()
+                raise StartError(f"no worker process can be started: {error.strerror}") from None
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         try:
             assigned = self._assigned, worker.number, len(self._workers), f"materi-relay-{self.id}"
@@ -171,7 +175,7 @@ class Supervisor:
                     await asyncio.sleep(min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE))
                 try:
                     await self._launch(worker)
-                except (StartError, OSError) as error:
+                except StartError as error:
                     failures += 1
                     why = str(error)
                     log.error("worker did not start", extra={"worker": worker.number, "error": why})
