@@ -185,6 +185,7 @@ class Connection(asyncio.Protocol):
             del context.addresses[self.address]
         context.counters.connections.add(self.session.name, -1)
         self.session.lost()
+        self.session = GONE  # no cycle is left: an ended connection is freed at once, without the garbage collector
 
     # -- to the client --
 
@@ -250,6 +251,27 @@ class Connection(asyncio.Protocol):
         else:
             self._pinged = True
             self.write(PING)
+
+
+class Gone:
+    """The session of a connection that has ended."""
+
+    name = "gone"
+
+    def receive(self, message: bytes) -> None:
+        """Nothing comes any more."""
+
+    def lost(self) -> None:
+        """It is."""
+
+    def tick(self) -> None:
+        """Nobody to keep awake."""
+
+    def places(self) -> "list[tuple[Room, Member]]":
+        return []
+
+
+GONE = Gone()
 
 
 def discard(data: bytes) -> None:

@@ -1,14 +1,16 @@
 """One WebSocket: endings that the client hears of, slow readers, fast writers, silence."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
-from fakes import held, masked, typed, until, updates
+from fakes import held, masked, turns, typed, until, updates
 
 from relay import closing
 from relay.protocol.ywebsocket import step1, step2, update
 from relay.server import connection as module
+from relay.server.connection import Connection
 from relay.yjs.known import Known
 from relay.yjs.update import parse
 
@@ -186,3 +188,24 @@ async def test_many_messages_in_one_read(serve: Serve) -> None:
     said = await client.get(2)
     assert said[0] == step2(b"\0\0")
     assert held(updates(said)) == {(1, 0), (1, 1)}
+
+
+@pytest.mark.parametrize("path", ["/ws/doc", "/ws"])
+async def test_ended_connections_are_freed_at_once(serve: Serve, path: str) -> None:
+    """An ended connection leaves no cycle behind: it is gone without the garbage collector's help."""
+    server = await serve()
+    witness = await server.connect("/ws/doc")
+    await witness.get()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            client = await server.connect(path)
+            client.send(b"\1d\0\0\1\0" if path == "/ws" else b"\0\0\1\0")
+            await client.get()
+            client.leave()
+        await until(lambda: len(server.context.connections) == 1)
+        await turns()
+        assert sum(isinstance(thing, Connection) for thing in gc.get_objects()) == 1
+    finally:
+        gc.enable()
