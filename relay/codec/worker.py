@@ -4,7 +4,9 @@ A message is an 8-byte big-endian length and a pickle; the only peer is the proc
 input does, so it never outlives the relay.
 """
 
+import os
 import pickle
+import signal
 import struct
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +22,8 @@ from relay.yjs.vector import decode_vector
 
 __all__ = ["JOBS", "main", "pack"]
 
+NICE = 10
+"""Niceness of a codec process: what it does can wait, what the loop does can't."""
 LENGTH = struct.Struct("!Q")
 
 
@@ -75,9 +79,9 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def main() -> None:
-    import signal
-
+    """Serve standard input and output until they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the relay decides when we end
+    os.nice(NICE)
     serve(sys.stdin.buffer, sys.stdout.buffer)
 
 
