@@ -70,7 +70,7 @@ class Supervisor:
         self._terminal = sys.stdin is not None and sys.stdin.isatty()
 
     async def start(self) -> None:
-        """Returns once every worker serves; raises StartError with what to do about it."""
+        """Returns once every worker serves, or when told to stop; raises StartError with what to do about it."""
         settings = self.settings
         if sys.platform != "linux":
             raise StartError("more than one worker needs Linux; leave out --workers")
@@ -89,10 +89,22 @@ class Supervisor:
                 redis_url=settings.redis_url or own.redis_url,
             )
         self._stack.push_async_callback(self._stop_workers)
-        await asyncio.gather(*map(self._launch, self._workers))
+        # From here on somebody may be connected, who wants to be told to come back.
+        self._heed_signals()
+        launching = spawn("launch the workers", self._launch_all(), expected=(StartError,))
+        stopping = spawn("wait for a signal", self._stopping.wait())
+        await asyncio.wait((launching, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not launching.done():
+            launching.cancel()
+            return
+        launching.result()
         for worker in self._workers:
             task = spawn(f"keep worker {worker.number}", self._keep(worker))
             self._stack.callback(task.cancel)
+
+    async def _launch_all(self) -> None:
+        await asyncio.gather(*map(self._launch, self._workers))
 
     def _listen(self) -> socket.socket:
         host, port = self.settings.host, self.settings.port
@@ -210,13 +222,15 @@ class Supervisor:
     async def wait(self) -> None:
         """Until SIGTERM or SIGINT; a second one ends everything at once. SIGHUP replaces the workers one by one.
         Raises StartError when a worker does not stay up."""
+        await self._stopping.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _heed_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
         loop.add_signal_handler(signal.SIGHUP, self._signalled if self._terminal else self._hung_up)
-        await self._stopping.wait()
-        if self._failure is not None:
-            raise self._failure
 
     def _signalled(self) -> None:
         if self._stopping.is_set():

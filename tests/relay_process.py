@@ -66,9 +66,9 @@ class Relay:
         except OSError:
             return 0, ""
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, query: str = "") -> dict[str, float]:
         """Every sample of /metrics by name and labels, as they are written there."""
-        status, text = self.get("/metrics")
+        status, text = self.get(f"/metrics{query}")
         assert status == 200, self.tail()
         return {name: float(value) for name, value in _SAMPLE.findall(text)}
 

@@ -106,6 +106,19 @@ async def test_hangs_at_start(workers: Workers, monkeypatch: pytest.MonkeyPatch)
         await workers.start("time.sleep(20)")
 
 
+async def test_told_to_stop_at_start(workers: Workers) -> None:
+    """A signal while some serve already and some do not yet: all are ended."""
+    loop = asyncio.get_running_loop()
+    starting = loop.create_task(workers.start('control.send(b"\\1") if starts == 1 else 0; time.sleep(20)'))
+    await until(lambda: len(workers.pids()) == 2)
+    signal.raise_signal(signal.SIGTERM)
+    async with asyncio.timeout(2):
+        supervisor = await starting
+        await supervisor.wait()
+        await supervisor.stop()
+    assert still_there(workers.pids(), 0) == []
+
+
 async def test_replaces_who_died(workers: Workers) -> None:
     """Another takes the place of a worker that was killed."""
     await workers.start(SERVES)
