@@ -28,10 +28,10 @@ log = logging.getLogger("relay.supervisor")
 
 START_PATIENCE = 60.0
 """Seconds for a worker to be ready."""
-STABLE = 5.0
-"""Seconds that a worker has to live for its end to count as the first."""
+AT_ONCE = 1.0
+"""Seconds within which a worker that ends has failed; one that lived longer is replaced without a pause."""
 MOST_FAILURES = 8
-"""Ends and failed starts of one worker in a row after which the supervisor gives up."""
+"""Failures and failed starts of one worker in a row after which the supervisor gives up."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 GRACE = 3.0
 """Seconds that a worker may take to stop beyond its `drain_timeout`."""
@@ -174,7 +174,7 @@ class Supervisor:
             code = await worker.process.wait()
             worker.ready.clear()
             lived = asyncio.get_running_loop().time() - worker.started
-            failures = 0 if worker.rolling else failures + 1 if lived < STABLE else 1
+            failures = failures + 1 if lived < AT_ONCE and not worker.rolling else 0
             why = f"it ended with {code}"
             if not worker.rolling:
                 log.error("worker ended by itself", extra={"worker": worker.number, "status": code})
@@ -183,7 +183,7 @@ class Supervisor:
                     self._failure = StartError(f"worker {worker.number} does not stay up: {why}")
                     self._stopping.set()
                     return
-                if failures > 1:
+                if failures:
                     await asyncio.sleep(min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE))
                 try:
                     await self._launch(worker)
