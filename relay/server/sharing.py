@@ -48,6 +48,10 @@ class SharingFront(Front):
         self._rest += data
         self._look(self._request)
 
+    def eof_received(self) -> None:
+        if self._request is not None:
+            self._serve_here()
+
     def _upgrade(self, request: Request, rest: bytes) -> None:
         try:
             room = self._room(request.path) or self._first_document(request, rest)
@@ -81,14 +85,13 @@ class SharingFront(Front):
             self._serve_here()
 
     def _first_document(self, request: Request, data: bytes) -> RoomId | None:
-        """The document that the first whole message among these frames is about; None when there is none yet. Raises
-        Malformed and Deny when there will be none."""
+        """The document that the first message among these frames is about; None while there is none. Raises Malformed
+        and Deny for a client that says something else first: it wants an answer, and gets it here."""
         inbox = Inbox(MAX_BYTES, negotiate(request)[1] if self._context.limits.compression else None)
         for message in inbox.receive(data):
-            if len(message) > 1:
-                return room_id(room_of(read_string(message, 0)[0]))
-        if inbox.ended is not None:
-            raise Malformed("the conversation ends before its first document")
+            return room_id(room_of(read_string(message, 0)[0]))
+        if inbox.reply or inbox.ended is not None:
+            raise Malformed("no document")
         return None
 
     def _pass_on(self, room: RoomId, data: bytes, *, answered: bool) -> bool:

@@ -90,7 +90,7 @@ async def test_own_room(workers: Workers, number: int) -> None:
     assert served(servers)[number] == {"y-websocket": 1, "hocuspocus": 1}
 
 
-@pytest.mark.parametrize("how", ["later", "with the head", "in pieces", "compressed", "after a ping"])
+@pytest.mark.parametrize("how", ["later", "with the head", "in pieces", "compressed"])
 async def test_hocuspocus(workers: Workers, how: str) -> None:
     """The room is in the first message: it goes to the worker that has it, with every byte, however they come."""
     servers = await workers()
@@ -111,14 +111,7 @@ async def test_hocuspocus(workers: Workers, how: str) -> None:
         assert b"permessage-deflate" in client.head
         deflate = PerMessageDeflate(True, True, 15, 15)
         client.raw(Frame(Opcode.BINARY, step).serialize(mask=True, extensions=[deflate]))
-    elif how == "after a ping":
-        client.send(b"\x09")
-        client.raw(b"\x89\x80\0\0\0\0")
-        client.send(step)
-    frames = [(await client.frame()) for _ in range(4 if how == "after a ping" else 2)]
-    if how == "after a ping":
-        assert (0x8A, b"") in frames
-        assert (0x82, b"\x0a") in frames
+    frames = [await client.frame() for _ in range(2)]
     assert any(payload.startswith(said(ROOMS[1], b"")) for _, payload in frames)
     assert served(servers) == [{}, {"hocuspocus": 1}]
     client.send(said(ROOMS[1], update(typed(3, 0))))
@@ -134,6 +127,27 @@ async def test_second_document(workers: Workers) -> None:
         client.send(said(room, step1(b"\0")))
     await until(lambda: set(servers[1].registry.rooms) == set(ROOMS))
     assert servers[0].registry.rooms == {}
+
+
+@pytest.mark.parametrize(("first", "answer"), [(masked(b"\x09"), (0x82, b"\x0a")), (b"\x89\x80\0\0\0\0", (0x8A, b""))])
+async def test_ping_first(workers: Workers, first: bytes, answer: tuple[int, bytes]) -> None:
+    """Who wants an answer before it names a document gets it, and is served where it is."""
+    servers = await workers()
+    client = await servers[0].connect("/ws")
+    client.raw(first)
+    assert await client.frame() == answer
+    client.send(said(ROOMS[1], step1(b"\0")))
+    await client.get()
+    assert served(servers) == [{"hocuspocus": 1}, {}]
+
+
+async def test_said_all(workers: Workers) -> None:
+    """A client that will say nothing more does not keep its connection."""
+    servers = await workers()
+    client = await servers[0].connect("/ws")
+    client.writer.write_eof()
+    async with asyncio.timeout(0.5):
+        assert await client.reader.read() == b""
 
 
 async def test_silent(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,12 +184,13 @@ async def test_no_document(workers: Workers, bytes_: bytes, code: int) -> None:
 
 
 async def test_left_before_its_first_message(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is served who has left."""
+    """Nobody is kept who has left."""
     monkeypatch.setattr(sharing, "FIRST_MESSAGE_TIMEOUT", 0.05)
     servers = await workers()
     (await servers[0].connect("/ws")).leave()
     await asyncio.sleep(0.1)
-    assert servers[0].counters.connects == {}
+    assert served(servers) == [{}, {}]
+    assert servers[0].context.connections == {}
 
 
 async def test_owner_away(workers: Workers) -> None:
