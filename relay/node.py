@@ -81,7 +81,7 @@ class Node:
             self.id,
             window=settings.journal_window,
             timeout=settings.journal_timeout,
-            max_queued_bytes=settings.journal_buffer,
+            max_queued_bytes=settings.journal_buffer // 2,  # the rest is for what waits in rooms
             on_state=lambda up: self.registry.journal_state(up),
         )
         codec = CodecPool(settings.codec_processes, counters)
@@ -140,6 +140,7 @@ class Node:
 
     def _watch(self) -> None:
         self.metrics.watch("rooms", lambda: len(self.registry.rooms))
+        self.metrics.watch("journal_unacknowledged", self.registry.unsaved_edits)
         self.metrics.watch("snapshot_age_seconds", self.registry.oldest_unsaved)
         self.registry.start()
         for name, work in (

@@ -397,6 +397,10 @@ class Registry:
         await _within(within, [store(room) for room in rooms])
         return len(results) == len(rooms) and all(results)
 
+    def unsaved_edits(self) -> int:
+        """Edits that the journal does not have (yet)."""
+        return sum(len(flush.edits) for room in self.rooms.values() for flush in room.log.unsaved())
+
     def oldest_unsaved(self) -> float:
         """Seconds since the least recently stored room that has edits was stored; 0 when all are."""
         dirty = [room.stored_at for room in self.rooms.values() if room.log.flushes]

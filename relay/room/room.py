@@ -296,7 +296,6 @@ class Room:
 
     def _append(self, flush: Flush, *, soon: bool = True) -> None:
         flush.queued = perf_counter()
-        self.counters.journal_unacknowledged += len(flush.edits)
         self._in_flight += flush.size
         done = partial(self._appended, flush, self._term)
         self.journal.append(self.name, self.epoch, flush.edits, done, soon=soon)
@@ -315,7 +314,6 @@ class Room:
     # -- saved --
 
     def _appended(self, flush: Flush, term: int, result: Position | RelayError) -> None:
-        self.counters.journal_unacknowledged -= len(flush.edits)
         if term != self._term:
             return  # something was refused since: this flush is appended again behind it
         self._in_flight -= flush.size

@@ -164,7 +164,7 @@ async def test_backlog_larger_than_the_buffer(
     author = await Typist.join(relay.port, "room", 2)
     other = await Typist.join(relay.port, "room", 3)
     own_valkey.kill()
-    for _ in range(300):
+    for _ in range(50):
         author.type(length=16384)
         await asyncio.sleep(0.002)
     await until(lambda: len(other.text(2)) == author.typed, 10, "edits travel meanwhile")
@@ -182,3 +182,29 @@ async def test_backlog_larger_than_the_buffer(
     relay.start()
     found = await count(relay, [author, other])
     assert (found.lost, found.wrong) == (0, 0), found
+
+
+async def test_outage_that_fills_the_memory_meant_for_it(
+    relays: Callable[..., Relay], own_valkey: Any, database: str, count: Any
+) -> None:
+    """Edits beyond what may be kept are refused and their author is asked to come back; what was kept is saved."""
+    relay = relays("--journal-buffer", "1MiB", postgres=database, valkey=own_valkey.url)
+    author = await Typist.join(relay.port, "room", 2)
+    reader = await Typist.join(relay.port, "room", 3)
+    before = relay.rss()
+    own_valkey.kill()
+    for _ in range(300):
+        author.type(length=16384)
+        await asyncio.sleep(0.002)
+    await until(lambda: author.closed, 5, "the author was refused")
+    assert author.closed is not None
+    assert author.closed[0] == 1013
+    assert author.acknowledged == 0
+    assert 2**20 <= len(reader.text(2)) < 2 * 2**20
+    assert relay.rss() - before < 40 * 2**20
+    own_valkey.start()
+    await until(lambda: relay.metrics()["relay_journal_unacknowledged"] == 0, 10, "what was kept is saved")
+    relay.kill()
+    relay.start()
+    again = await Typist.join(relay.port, "room", 4)
+    assert again.text(2) == reader.text(2)
