@@ -82,7 +82,7 @@ class Node:
             window=settings.journal_window,
             timeout=settings.journal_timeout,
             max_queued_bytes=settings.journal_buffer // 2,  # the rest is for what waits in rooms
-            on_state=lambda up: self.registry.journal_state(up),
+            on_state=lambda up: self.registry.recovery.journal_state(up),
         )
         codec = CodecPool(settings.codec_processes, counters)
         self._stack.push_async_callback(codec.close)
@@ -102,7 +102,7 @@ class Node:
             tell=dispatch.tell,
             max_backlog=settings.journal_buffer,
         )
-        control = Control(self.redis_url, self.id, self.registry.check)
+        control = Control(self.redis_url, self.id, self.registry.recovery.check)
         try:
             await self.journal.start()
             await control.start()

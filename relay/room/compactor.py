@@ -197,7 +197,7 @@ class Compactor:
             else:
                 counted.set_result((result, room.log.journalled()))
 
-        self._journal.count(room.name, room.epoch, answered)
+        self._journal.count(room.name, room.saving.epoch, answered)
         return await counted
 
     async def _read(self, room: Room) -> list[Entry]:

@@ -68,7 +68,7 @@ def take(room: Room, edits: Iterable[Foreign]) -> None:
     """Give `edits` to everybody here and put them before what the journal does not have yet. Raises Deny.
 
     They are journalled again with that: so whatever snapshot covers where they stand in the journal also holds them.
-    The room must be away (`Room.fail`), and `Room.resume` must follow at once.
+    The room must be away (`Saving.fail`), and `Saving.resume` must follow at once.
     """
     room.flush()
     before = len(room.log.flushes)

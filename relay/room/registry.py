@@ -7,16 +7,16 @@ from time import time
 from typing import TYPE_CHECKING
 
 from relay import closing
-from relay.errors import CodecDied, Deny, Malformed, Quarantined, RelayError, StreamLost, Unavailable
+from relay.errors import CodecDied, Deny, Malformed, Quarantined, RelayError, Unavailable
 from relay.hooks import RoomClosed, RoomOpened
 from relay.journal import Journal, Opened
 from relay.room import outside
 from relay.room.backlog import Backlog
 from relay.room.compactor import Compactor
-from relay.room.intake import foreign, take
 from relay.room.load import replay
 from relay.room.member import Member
 from relay.room.neighbours import TICK, Neighbours
+from relay.room.recovery import Recovery
 from relay.room.room import Limits, Room
 from relay.shard import Channels, Heard
 from relay.snapshot import Segment, SnapshotStore
@@ -34,8 +34,6 @@ SWEEP = 1.0
 """Seconds between looks for rooms at rest, expired presence and rooms to unload."""
 PATIENCE = 4
 """How many times the snapshot size a shared room grows before a relay that is not its home snapshots it."""
-RETRY = 0.25
-"""Seconds between tries to append again what the journal did not take."""
 
 
 class Registry:
@@ -77,8 +75,6 @@ class Registry:
         self._unloading: dict[RoomId, asyncio.Task[None]] = {}
         self._loads = asyncio.Semaphore(loads_at_once)
         self._empty: dict[Room, float] = {}
-        self._away: dict[Room, None] = {}
-        self._reappending: asyncio.Task[None] | None = None
         self.neighbours: Neighbours | None = None
         if channels is not None:
             self._channels = channels(self._heard, self._unheard)
@@ -88,7 +84,7 @@ class Registry:
         self._ticker: asyncio.Task[None] | None = None
         self._tell = tell
         self.backlog = Backlog(max_backlog)
-        self._resumed = 0.0  # loop time when a room last appended again
+        self.recovery = Recovery(self, node, journal, snapshots)
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -119,6 +115,10 @@ class Registry:
                 loading = self._loading[name] = spawn(f"load {name}", self._load(name), expected=(RelayError,))
                 loading.add_done_callback(lambda _: self._loading.pop(name, None))
             return await asyncio.shield(loading)
+
+    def loading(self, name: RoomId) -> asyncio.Task[Room] | None:
+        """The load of a room that is under way."""
+        return self._loading.get(name)
 
     def join(self, room: Room, member: Member) -> None:
         """Make `member` one of the room. Raises Deny when it is full."""
@@ -159,7 +159,7 @@ class Registry:
             self.counters,
             self._limits,
             on_grown=self._grown,
-            on_failed=self._failed,
+            on_failed=self.recovery.failed,
             backlog=self.backlog,
         )
         try:
@@ -202,7 +202,7 @@ class Registry:
 
     def _behind(self, room: Room) -> None:
         """Others may have stored what this relay has not seen: the compactor looks, and takes it over."""
-        if not room.away and not self.compactor.busy(room):
+        if not room.saving.away and not self.compactor.busy(room):
             self.compactor.look(room)
 
     def _grown(self, room: Room) -> None:
@@ -219,102 +219,6 @@ class Registry:
             except Exception:
                 log.exception("meeting other relays failed, will try again")
 
-    # -- the journal is away --
-
-    def journal_state(self, up: bool) -> None:
-        """The journal's connection came or went. A server that comes back may have forgotten what it had promised, so
-        every room with edits that no snapshot holds checks its stream."""
-        self.counters.journal_up = int(up)
-        if not up:
-            for room in list(self.rooms.values()):
-                if room.log.flushes:
-                    room.fail(Unavailable("the journal's connection broke"))
-
-    def _failed(self, room: Room, error: RelayError) -> None:
-        log.warning("journal away, edits are kept here", extra={"room": room.name, "error": str(error)})
-        self.counters.errors.add("journal")
-        self._away[room] = None
-        if self._reappending is None:
-            self._reappending = spawn("append again", self._reappend())
-
-    async def _reappend(self) -> None:
-        if self._loop.time() - self._resumed < RETRY:
-            await asyncio.sleep(RETRY)  # it answers and refuses: full, perhaps
-        while self._away:
-            try:
-                await self._journal.ping()
-                for room in list(self._away):
-                    try:
-                        await self._reopen(room)
-                    except Unavailable:
-                        await self._journal.ping()  # unless this raises too, only this room can't be looked up
-                if self._away:
-                    await asyncio.sleep(RETRY)
-            except Unavailable:
-                await asyncio.sleep(RETRY)
-            except Exception:
-                log.exception("appending again failed, will try again")
-                await asyncio.sleep(RETRY)
-        self._reappending = None
-
-    async def _reopen(self, room: Room) -> None:
-        if self.rooms.get(room.name) is not room:
-            self._away.pop(room, None)
-            return
-        opened = await self._journal.open(room.name, room.log.upto())
-        there = {entry.position for entry in opened.entries}
-        lost = opened.epoch != room.epoch or not room.log.saved_positions() <= there
-        taken = []
-        if opened.epoch != room.epoch:
-            if await self._set_aside(room):
-                # Nobody is to find the stream that was made for nothing.
-                await self._journal.retire(room.name, Position(opened.epoch, 0, 0))
-                return
-            try:
-                taken = await foreign(room, opened.entries, self._node, self.codec, self.inline_parse)
-            except (Malformed, CodecDied) as error:
-                await self.quarantine(room.name, f"edits from outside: {error}")
-                return
-        self._away.pop(room, None)
-        if room.closed:
-            return
-        if taken:
-            try:
-                take(room, taken)
-            except Deny as error:
-                # The journal has them, so no snapshot may pass them by: the next load takes them in.
-                log.warning("edits from outside refused", extra={"room": room.name, "error": error.reason})
-                room.dismiss(closing.OVERLOADED)
-                self._forget(room)
-                return
-        self._resumed = self._loop.time()
-        room.resume(opened.epoch, lost)
-
-    async def check(self, name: RoomId) -> None:
-        """Somebody changed the document from outside: do what the stores say of it. Raises Unavailable."""
-        if (loading := self._loading.get(name)) is not None:
-            await asyncio.wait([loading])
-        room = self.rooms.get(name)
-        if room is None or await self._set_aside(room):
-            return
-        if await self._journal.epoch(name) != room.epoch:
-            room.fail(StreamLost("the journal was written to from outside"))
-
-    async def _set_aside(self, room: Room) -> bool:
-        """Whether the document was quarantined or deleted since it was loaded; then nobody is in it any more."""
-        info = await self._snapshots.info(room.name)
-        if info is not None and info.quarantined is not None:
-            why = closing.QUARANTINED
-        elif await self._snapshots.deleted(room.name) >= room.epoch:
-            why = closing.DELETED
-        else:
-            return False
-        if not room.closed:
-            log.info("room set aside", extra={"room": room.name, "code": why.code, "reason": why.reason})
-            room.dismiss(why)
-            self._forget(room)
-        return True
-
     # -- rest --
 
     async def _sweep(self) -> None:
@@ -325,7 +229,7 @@ class Registry:
                 if room.presence.held:
                     room.expire_presence(now - self._presence_timeout)
                 quiet = now - room.touched >= self._snapshot_idle and self.compactor.wants_rest(room)
-                if quiet and not room.away and not self.compactor.busy(room):
+                if quiet and not room.saving.away and not self.compactor.busy(room):
                     self.compactor.rest(room)
             for room, since in list(self._empty.items()):
                 if now - since >= self._idle_unload and room.name not in self._unloading:
@@ -336,11 +240,11 @@ class Registry:
         try:
             stored = await self._store(room)
             room.flush()  # somebody may have come, typed and left meanwhile
-            if room.closed or not stored or room.members or room.log.flushes or room.away:
+            if room.closed or not stored or room.members or room.log.flushes or room.saving.away:
                 return
-            self._forget(room)
+            self.forget(room)
             # The stream may be newer than the snapshot: opened for somebody who then wrote nothing.
-            upto = max(room.log.upto() or Position(0, 0, 0), Position(room.epoch, 0, 0))
+            upto = max(room.log.upto() or Position(0, 0, 0), Position(room.saving.epoch, 0, 0))
             await self._journal.retire(room.name, upto)
             log.info("room closed", extra={"room": room.name, "bytes": room.log.size})
             self._tell(RoomClosed(room.name, room.log.size))
@@ -352,12 +256,13 @@ class Registry:
     async def _store(self, room: Room) -> bool:
         return not self.compactor.wants_rest(room) or await self.compactor.snapshot(room, rest=True)
 
-    def _forget(self, room: Room) -> None:
+    def forget(self, room: Room) -> None:
+        """Let go of a room whose members have left or were sent away."""
         room.closed = True
-        room.let_go_of_backlog()
+        room.saving.let_go_of_backlog()
         self.rooms.pop(room.name, None)
         self._empty.pop(room, None)
-        self._away.pop(room, None)
+        self.recovery.forget(room)
         self.compactor.forget(room)
         if self.neighbours is not None:
             self.neighbours.closed(room)
@@ -372,13 +277,13 @@ class Registry:
         """Lock a document until an operator releases it; nothing of it is lost or trimmed."""
         if (room := self.rooms.get(name)) is not None:
             room.dismiss(closing.QUARANTINED)
-            self._forget(room)
+            self.forget(room)
         await self._snapshots.quarantine(name, reason)
 
     async def delete(self, name: RoomId) -> bool:
         """Forget a document: journal and snapshot go, clients are told. False when there was none."""
         existed = await outside.delete(self._journal, self._snapshots, name)
-        await self.check(name)
+        await self.recovery.check(name)
         return existed
 
     async def close(self, within: float) -> bool:

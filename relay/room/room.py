@@ -1,7 +1,7 @@
 """The hot path: an update comes in, is gathered with others for one tick, and leaves as one frame to everybody.
 
     session.receive -> Room.submit -> Room.flush -> Fanout.send (others, at once)
-                                           └──────> Journal.append -> Room.saved -> authors
+                                           └──────> Saving.take -> Journal.append -> Saving.saved -> authors
 
 An author hears that its edit is saved only after the journal has it; everybody else has the edit by then.
 """
@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter, time
 from typing import TYPE_CHECKING
 
@@ -24,13 +22,14 @@ from relay.protocol import presence as awareness
 from relay.protocol import ywebsocket as message
 from relay.protocol.messages import EMPTY_STATES
 from relay.room.backlog import Backlog
-from relay.room.fanout import Fanout, Group
+from relay.room.fanout import Fanout
 from relay.room.gather import gather
 from relay.room.join import answer, send
 from relay.room.log import Flush, Log
 from relay.room.pace import Pace
 from relay.room.presence import Elsewhere, RoomPresence
-from relay.types import Edit, Position, RoomId
+from relay.room.saving import Saving
+from relay.types import Edit, RoomId
 from relay.yjs.known import Known
 from relay.yjs.merge import merge
 from relay.yjs.update import Layout, parse
@@ -44,10 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["Limits", "Room"]
 
 log = logging.getLogger("relay.room")
-AGAIN = 256 << 10
-"""Bytes of one room on their way to a journal that is back after an outage."""
-ECHO_WINDOW = 0.5
-"""Seconds that the echoes of an author's own edits gather."""
 NOBODY: frozenset[Member] = frozenset()
 
 
@@ -69,37 +64,28 @@ class Room:
     """A loaded document. Everything here runs on the event loop and never awaits."""
 
     __slots__ = (
-        "_again",
         "_authors",
         "_due",
-        "_echoes",
         "_edits",
-        "_in_flight",
-        "_kept",
         "_large",
         "_layouts",
         "_limits",
         "_loop",
-        "_term",
         "_writers",
-        "away",
-        "backlog",
         "closed",
         "counters",
-        "epoch",
         "fanout",
-        "journal",
         "known",
         "log",
         "members",
         "name",
         "number",
-        "on_failed",
         "on_grown",
         "on_presence",
         "on_saved",
         "pace",
         "presence",
+        "saving",
         "stored_at",
         "touched",
     )
@@ -118,18 +104,15 @@ class Room:
         backlog: Backlog | None = None,
     ) -> None:
         self.name = name
-        self.epoch = epoch
-        self.journal = journal
         self.counters = counters
         self.known = Known()
         self.log = Log(segments)
         self.members: dict[Member, None] = {}
         self.fanout = Fanout(limits.compress_from, counters)
         self.presence = RoomPresence()
+        self.saving = Saving(self, journal, epoch, backlog or Backlog(1 << 40), limits.tail, on_failed)
         self.pace = Pace(limits.flush_share, limits.flush_max)
         self.number = 0  # of the last flush
-        self.backlog = backlog or Backlog(1 << 40)
-        self.away = False  # the journal refused: nothing is acknowledged until it has taken the unsaved flushes
         self.closed = False
         self.touched = 0.0  # loop time of the last edit
         self.stored_at = time()  # Unix seconds when everything was last in a snapshot
@@ -137,7 +120,6 @@ class Room:
         # set while other relays have the room open too (see `relay.room.neighbours`)
         self.on_saved: Callable[[Room], None] | None = None
         self.on_presence: Callable[[Room, bytes], None] | None = None
-        self.on_failed = on_failed
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._layouts: list[Layout] = []
@@ -145,12 +127,7 @@ class Room:
         self._edits: list[Edit] = []
         self._writers: list[Member] = []
         self._authors: dict[Member, int] = {}
-        self._echoes: dict[Member, list[bytes]] = {}
         self._due = False
-        self._again: deque[Flush] = deque()  # kept through an outage, and not yet given to the journal again
-        self._kept = 0  # bytes of the backlog that are this room's
-        self._in_flight = 0  # bytes given to it and not yet answered
-        self._term = 0  # counts outages: answers to appends made before the last one mean nothing
 
     # -- in --
 
@@ -160,8 +137,8 @@ class Room:
         Raises Malformed, Deny, and TooManyStructs: then a codec process reads it, and `submit_large` takes it.
         """
         layout = parse(update, self._limits.inline_structs)
-        if self.away:
-            self.backlog.check()
+        if self.saving.away:
+            self.saving.backlog.check()
         if self.log.size > self._limits.document and not self.known.holds(layout):
             self._refuse_growth()
         if self.known.add(layout):
@@ -178,8 +155,8 @@ class Room:
 
     def submit_large(self, member: Member, update: bytes, clocks: bytes) -> None:
         """As `submit`, for an update that a codec process has read; `clocks` says what it holds. Raises Deny."""
-        if self.away:
-            self.backlog.check()
+        if self.saving.away:
+            self.saving.backlog.check()
         if not self.known.covers(clocks, update):
             if self.log.size + len(update) > self._limits.document:
                 self._refuse_growth()
@@ -265,7 +242,7 @@ class Room:
         layouts, large, edits, writers, authors = self._layouts, self._large, self._edits, self._writers, self._authors
         self._layouts, self._edits, self._writers, self._authors = [], [], [], {}
         if not edits:
-            self._acknowledge_after_last(authors)
+            self.saving.acknowledge_after_last(authors)
             return
         number = self.number + 1
         if large:  # never merged on the loop: they travel as they came, before what builds on them
@@ -284,78 +261,9 @@ class Room:
         counters.edits_out += len(edits) * sent
         counters.edits_per_frame.observe(len(edits))
         self.touched = self._loop.time()
-        if self.away:
-            self._keep(flush.size)
-            self._tell_early(flush)
-        elif self._again:
-            self._tell_early(flush)
-            self._again.append(flush)
-        else:
-            # With several authors each waits for the others' edits; one alone waits only for its own to be saved.
-            self._append(flush, soon=len(authors) > 1 or self.on_saved is not None)
+        self.saving.take(flush)
 
-    def _append(self, flush: Flush, *, soon: bool = True) -> None:
-        flush.queued = perf_counter()
-        self._in_flight += flush.size
-        done = partial(self._appended, flush, self._term)
-        self.journal.append(self.name, self.epoch, flush.edits, done, soon=soon)
-
-    def _acknowledge_after_last(self, authors: dict[Member, int]) -> None:
-        """Nothing new, so nothing to journal; but what it repeats may itself still be on its way to the journal."""
-        last = next(reversed(self.log.flushes), None)
-        if last is not None and last.position is None:
-            for member, count in authors.items():
-                last.authors[member] = last.authors.get(member, 0) + count
-            return
-        for member, count in authors.items():
-            if member in self.members:
-                member.acknowledge(count)
-
-    # -- saved --
-
-    def _appended(self, flush: Flush, term: int, result: Position | RelayError) -> None:
-        if term != self._term:
-            return  # something was refused since: this flush is appended again behind it
-        self._in_flight -= flush.size
-        if isinstance(result, RelayError):
-            self.fail(result)
-        else:
-            self.counters.journal_append_seconds.observe(perf_counter() - flush.queued)
-            self.saved(flush, result)
-            if self._again:
-                self._append_again()
-
-    def saved(self, flush: Flush, position: Position) -> None:
-        """The journal has `flush`: tell its authors."""
-        flush.position = position
-        self.log.saved += 1
-        authors, frames = flush.authors, flush.frames
-        flush.authors, flush.frames, flush.writers = {}, {}, []
-        alone = len(authors) == 1
-        for member, count in authors.items():
-            if member not in self.members:
-                continue
-            if member.behind is not None:
-                member.behind = min(member.behind, flush.number - 1)
-            elif alone and member.echo:
-                self._echo_later(member, flush, frames)
-            elif not (alone or flush.told) or member.echo:
-                self._echo(member, flush, frames)
-            member.acknowledge(count)
-        if self.on_saved is not None:
-            self.on_saved(self)
-        if self.log.tail_size > self._limits.tail and not self.closed:
-            self.on_grown(self)
-
-    def _echo(self, member: Member, flush: Flush, frames: dict[Group, bytes]) -> None:
-        group = member.group
-        if group is None:
-            return
-        if len(flush.payloads) == 1 and group in frames:
-            self.write(member, frames[group])
-            return
-        for payload in flush.payloads:
-            self.write(member, group.frame(message.update(payload)))
+    # -- from other relays --
 
     def absorb(self, entry: Entry, payloads: list[bytes], fresh: bool) -> None:
         """Take in an entry that the journal has and this room did not put there; `known` has learnt it already.
@@ -385,77 +293,6 @@ class Room:
                 if member.group is not None:
                     send(self, member, b"\0\2", segment.state)
         self.number = number  # only now, as in a flush
-
-    def _echo_later(self, member: Member, flush: Flush, frames: dict[Group, bytes]) -> None:
-        """Nobody's edits but its own are in `flush`: it knows them, and only wants to see that they came back. The
-        echoes of a moment go in one write, which saves an author a write a keystroke."""
-        group = member.group
-        if group is None or len(flush.payloads) != 1 or group not in frames:
-            self._echo(member, flush, frames)
-            return
-        if not self._echoes:
-            self._loop.call_later(ECHO_WINDOW, self._write_echoes)
-        self._echoes.setdefault(member, []).append(frames[group])
-
-    def _write_echoes(self) -> None:
-        echoes, self._echoes = self._echoes, {}
-        for member, frames in echoes.items():
-            if member.behind is not None:
-                member.behind = -1  # rare enough to send it everything again
-            elif member.group is not None:
-                self.write(member, b"".join(frames), frames=len(frames))
-
-    def fail(self, error: RelayError) -> None:
-        """The journal did not take a flush: keep all unsaved ones, acknowledge nothing, and have somebody retry."""
-        if self.away or self.closed:
-            return
-        self.away = True
-        self._term += 1
-        self._again.clear()
-        self._in_flight = 0
-        self._keep(sum(flush.size for flush in self.log.unsaved()))
-        for flush in self.log.unsaved():
-            self._tell_early(flush)
-        self.on_failed(self, error)
-
-    def _keep(self, size: int) -> None:
-        self._kept += size
-        self.backlog.size += size
-
-    def let_go_of_backlog(self) -> None:
-        """What was kept through an outage is on its way, or the room is gone."""
-        self._keep(-self._kept)
-
-    def _tell_early(self, flush: Flush) -> None:
-        """An author waits for its own edit to be saved, but not for the edits of others that share its flush.
-
-        Its own stay out of it: some clients count an edit as saved when it comes back.
-        """
-        if flush.told or len(flush.authors) < 2:
-            return
-        flush.told = True
-        for member in flush.authors:
-            if member not in self.members or member.group is None:
-                continue
-            for update in gather(flush.of_others(member)):
-                self.write(member, member.group.frame(message.update(update)))
-
-    def resume(self, epoch: int, lost: bool) -> None:
-        """The journal is back: append again what it does not have; all of the tail if it lost what it had."""
-        self.epoch = epoch
-        self.away = False
-        self.let_go_of_backlog()
-        if lost:
-            self.log.saved = 0
-            for flush in self.log.flushes:
-                flush.position = None
-        self._again.extend(self.log.unsaved())
-        self._append_again()
-
-    def _append_again(self) -> None:
-        """All at once may be more than the journal queues: it would be refused again, and for ever."""
-        while self._again and self._in_flight < AGAIN:
-            self._append(self._again.popleft())
 
     # -- members --
 

@@ -25,7 +25,7 @@ async def test_room_counts_what_it_keeps() -> None:
     room = await make_room(journal)
     ada = Peer("ada")
     room.attach(ada)
-    room.backlog = Backlog(60)
+    room.saving.backlog = Backlog(60)
     journal.down = True
     sent = 0
     with pytest.raises(Deny):
@@ -35,9 +35,9 @@ async def test_room_counts_what_it_keeps() -> None:
             room.flush()
             await turns()
     assert 2 < sent < 10
-    assert room.backlog.size >= 60
+    assert room.saving.backlog.size >= 60
     journal.down = False
-    room.resume(room.epoch, lost=False)
+    room.saving.resume(room.saving.epoch, lost=False)
     await turns()
-    assert room.backlog.size == 0
+    assert room.saving.backlog.size == 0
     assert room.log.saved == sent

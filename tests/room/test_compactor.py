@@ -230,9 +230,9 @@ async def test_lost_journal_meanwhile(bench: Bench) -> None:
     making = asyncio.get_running_loop().create_task(bench.compactor.snapshot(bench.room, rest=False))
     await turns()
     bench.journal.forget()
-    bench.room.fail(Unavailable("gone"))
+    bench.room.saving.fail(Unavailable("gone"))
     opened = await bench.journal.open(bench.room.name, None)
-    bench.room.resume(opened.epoch, lost=True)
+    bench.room.saving.resume(opened.epoch, lost=True)
     bench.snapshots.gate.set()
     await making
     await turns()

@@ -75,10 +75,10 @@ async def test_write_reaches_members_and_every_snapshot(
     await until(lambda: room.log.saved == 1)
     await outside.write(journal, snapshots, NAME, [Edit(Actor("root"), update)])
     if how == "hint":
-        await registry.check(NAME)
+        await registry.recovery.check(NAME)
     else:
         room.submit(peer, typed(1, 3, "more"))
-    await until(lambda: not room.away and room.epoch == journal._streams[NAME].epoch)
+    await until(lambda: not room.saving.away and room.saving.epoch == journal._streams[NAME].epoch)
     await until(lambda: room.log.saved == len(room.log.flushes))
     wanted = held([update, typed(1, 0, "one"), *([typed(1, 3, "more")] if how == "next edit" else [])])
     assert held(peer.updates()) >= held([update])
@@ -114,12 +114,12 @@ async def test_deleted_room_does_not_come_back(
         assert await registry.compactor.snapshot(room, rest=True)
     assert await outside.delete(journal, snapshots, NAME)
     if how == "hint":
-        await registry.check(NAME)
+        await registry.recovery.check(NAME)
     else:
         room.submit(peer, typed(1, 3, "more"))
     await until(lambda: codes(peer))
     assert codes(peer) == [4410]
-    await until(lambda: registry._reappending is None)
+    await until(lambda: registry.recovery._reappending is None)
     await registry.compactor.snapshot(room, rest=True)
     assert await stored(journal, snapshots) == set()
     assert await journal.rooms() == []
@@ -149,7 +149,7 @@ async def test_check_sends_away_from_a_quarantined_room(
     room.submit(peer, typed(1, 0, "one"))
     await until(lambda: room.log.saved == 1)
     await snapshots.quarantine(NAME, "odd")
-    await registry.check(NAME)
+    await registry.recovery.check(NAME)
     assert codes(peer) == [4423]
     with pytest.raises(Quarantined):
         await registry.open(NAME)
@@ -161,7 +161,7 @@ async def test_check_sends_away_from_a_quarantined_room(
 
 async def test_check_of_a_room_that_nobody_changed(registry: Registry) -> None:
     """A hint that has come to nothing changes nothing, for a room that is open or not."""
-    await registry.check(NAME)
+    await registry.recovery.check(NAME)
     room, peer = await joined(registry)
-    await registry.check(NAME)
-    assert (room.away, codes(peer), registry.loaded(NAME)) == (False, [], room)
+    await registry.recovery.check(NAME)
+    assert (room.saving.away, codes(peer), registry.loaded(NAME)) == (False, [], room)

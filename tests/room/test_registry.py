@@ -24,6 +24,7 @@ from fakes import (
 from relay import closing
 from relay.errors import Deny, Quarantined, Unavailable
 from relay.metrics import Counters
+from relay.room import recovery
 from relay.room import registry as module
 from relay.room.join import answer
 from relay.room.registry import Registry
@@ -77,7 +78,7 @@ async def house() -> House:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(module, "SWEEP", 0.001)
-    monkeypatch.setattr(module, "RETRY", 0.001)
+    monkeypatch.setattr(recovery, "RETRY", 0.001)
     return
 
 
@@ -298,7 +299,7 @@ async def test_journal_returns(house: House) -> None:
     await asyncio.sleep(0.01)
     assert acknowledged(ada.heard()) == 0
     house.journal.down = False
-    await until(lambda: not room.away)
+    await until(lambda: not room.saving.away)
     await turns()
     assert acknowledged(ada.heard()) == 2
     entries = await house.journal.read(NAME, None, None)
@@ -311,8 +312,8 @@ async def test_journal_that_forgot(house: House) -> None:
     room, (ada,) = await house.enter("ada")
     await house.write(room, ada, typed(1, 0))
     house.journal.forget()
-    house.registry.journal_state(False)
-    await until(lambda: not room.away)
+    house.registry.recovery.journal_state(False)
+    await until(lambda: not room.saving.away)
     await turns()
     assert await house.again().content() == {(1, 0)}
 
@@ -322,20 +323,20 @@ async def test_room_that_can_not_be_looked_up_holds_up_no_other(house: House) ->
     """One room's stream that can't be opened does not keep the others from appending again."""
     room, (ada,) = await house.enter("ada")
     bad = await house.registry.open(RoomId("bad"))
-    bad.fail(Unavailable("down"))
+    bad.saving.fail(Unavailable("down"))
     house.journal.refused.add(RoomId("bad"))
     house.journal.down = True
     await house.write(room, ada, typed(1, 0))
     house.journal.down = False
-    await until(lambda: not room.away)
-    assert bad.away
+    await until(lambda: not room.saving.away)
+    assert bad.saving.away
     house.journal.refused.clear()
-    await until(lambda: not bad.away)
+    await until(lambda: not bad.saving.away)
 
 
 async def test_journal_that_answers_but_refuses(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A journal that is full is not asked more often than every so often."""
-    monkeypatch.setattr(module, "RETRY", 0.02)
+    monkeypatch.setattr(recovery, "RETRY", 0.02)
     room, (ada,) = await house.enter("ada")
     appends: list[object] = []
 
@@ -348,7 +349,7 @@ async def test_journal_that_answers_but_refuses(house: House, monkeypatch: pytes
     await asyncio.sleep(0.1)
     assert 2 <= len(appends) <= 8
     del house.journal.append
-    await until(lambda: not room.away)
+    await until(lambda: not room.saving.away)
     await until(lambda: acknowledged(ada.heard()) == 1)
 
 
@@ -368,7 +369,7 @@ async def test_unexpected_failure_does_not_end_the_retries(house: House) -> None
 
     house.journal.ping = surprising  # type: ignore[method-assign]
     house.journal.down = False
-    await until(lambda: not room.away)
+    await until(lambda: not room.saving.away)
 
 
 # -- set aside --

@@ -124,7 +124,7 @@ async def test_echo_only_after_the_journal_has_it(room: Room, journal: FakeJourn
 
 async def test_echoes_of_one_author_alone_come_together(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """A y-websocket author who types alone sees its saved edits come back a little later, in one write."""
-    monkeypatch.setattr("relay.room.room.ECHO_WINDOW", 0.01)
+    monkeypatch.setattr("relay.room.saving.ECHO_WINDOW", 0.01)
     ada, bob = enter(room, "ada", "bob", hocuspocus=False)
     for clock in range(3):
         room.submit(ada, typed(1, clock))
@@ -241,7 +241,7 @@ async def test_sections_of_one_client_are_joined(room: Room, journal: FakeJourna
 async def test_sections_are_joined_for_co_authors_too(room: Room, journal: FakeJournal) -> None:
     """Likewise when the journal is away and an author is told of another's edit alone."""
     ada, bob = enter(room, "ada", "bob")
-    room.fail(Unavailable("down"))
+    room.saving.fail(Unavailable("down"))
     room.submit(ada, rough(1, 0, ["ab", "cd"]))
     room.submit(bob, typed(2, 0))
     await flush(room)
@@ -317,7 +317,7 @@ async def test_nothing_is_acknowledged_while_away(room: Room, journal: FakeJourn
     room.submit(ada, typed(1, 0))
     room.submit(bob, typed(2, 0))
     await flush(room)
-    assert room.away
+    assert room.saving.away
     assert held(eve.updates()) == {(1, 0), (2, 0)}
     assert [held([u]) for u in ada.updates()] == [{(2, 0)}]
     assert [held([u]) for u in bob.updates()] == [{(1, 0)}]
@@ -335,7 +335,7 @@ async def test_return_appends_again_in_order(room: Room, journal: FakeJournal) -
         room.submit(ada, typed(1, clock))
         await flush(room)
     journal.down = False
-    room.resume(room.epoch, lost=False)
+    room.saving.resume(room.saving.epoch, lost=False)
     await turns()
     entries = await journal.read(room.name, None, None)
     assert [edit.update for entry in entries for edit in entry.edits] == [typed(1, clock) for clock in range(3)]
@@ -353,10 +353,10 @@ async def test_lost_stream_is_rebuilt(room: Room, journal: FakeJournal) -> None:
     journal.forget()
     room.submit(ada, typed(1, 1))
     await flush(room)
-    assert room.away
+    assert room.saving.away
     assert acknowledged(ada.heard()) == 1
     opened = await journal.open(room.name, None)
-    room.resume(opened.epoch, lost=True)
+    room.saving.resume(opened.epoch, lost=True)
     await turns()
     entries = await journal.read(room.name, None, None)
     assert [edit.update for entry in entries for edit in entry.edits] == [typed(1, 0), typed(1, 1)]
@@ -370,8 +370,8 @@ async def test_answer_to_an_append_from_before_the_outage(room: Room, journal: F
     journal.holding = True
     room.submit(ada, typed(1, 0))
     await flush(room)
-    room.fail(Unavailable("timed out"))
-    room.resume(room.epoch, lost=False)
+    room.saving.fail(Unavailable("timed out"))
+    room.saving.resume(room.saving.epoch, lost=False)
     journal.answer(1)
     await turns()
     assert room.log.saved == 0
@@ -389,18 +389,18 @@ async def test_late_refusal_from_before_the_outage(room: Room, journal: FakeJour
     room.submit(ada, typed(1, 0))
     await flush(room)
     (flush_,) = room.log.flushes
-    stale = room._term
-    room.fail(Unavailable("timed out"))
-    room.resume(room.epoch, lost=False)
-    room._appended(flush_, stale, StreamLost("old"))
-    assert not room.away
+    stale = room.saving._term
+    room.saving.fail(Unavailable("timed out"))
+    room.saving.resume(room.saving.epoch, lost=False)
+    room.saving._appended(flush_, stale, StreamLost("old"))
+    assert not room.saving.away
 
 
 async def test_failure_is_reported_once(room: Room, journal: FakeJournal) -> None:
     """Many refused flushes are one outage."""
     (ada,) = enter(room, "ada")
     told: list[object] = []
-    room.on_failed = lambda room, error: told.append(error)
+    room.saving._on_failed = lambda room, error: told.append(error)
     journal.down = True
     for clock in range(3):
         room.submit(ada, typed(1, clock))

@@ -207,7 +207,7 @@ async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
         servers.append(server)
         return server
 
-    monkeypatch.setattr("relay.room.room.ECHO_WINDOW", 0.0, raising=False)
+    monkeypatch.setattr("relay.room.saving.ECHO_WINDOW", 0.0, raising=False)
     yield start
     for server in servers:
         await server.stop()
