@@ -18,9 +18,10 @@ BUSY = 1 / 3
 
 
 class Pace:
-    """One room's rhythm. `ready` is the time (of `perf_counter`) from which the next flush may go."""
+    """One room's rhythm. `ready` is the time (of `perf_counter`) from which the next flush may go; `busy`: flushes take
+    a good part of the time."""
 
-    __slots__ = ("_ended", "_first", "_last", "_most", "_share", "_started", "ready")
+    __slots__ = ("_ended", "_first", "_last", "_most", "_share", "_started", "busy", "ready")
 
     def __init__(self, share: float, most: float) -> None:
         """share: the pause as a multiple of the flush before it; most: seconds."""
@@ -28,6 +29,7 @@ class Pace:
         self._most = most
         self._started = self._ended = 0.0
         self._first = self._last = 0.0
+        self.busy = False
         self.ready = 0.0
 
     def arrived(self, first: bool) -> None:
@@ -41,6 +43,7 @@ class Pace:
         ended = perf_counter()
         took = ended - started
         busy = took / (started - self._started)
+        self.busy = busy > BUSY / 2
         pause = self._share * took * min(1.0, busy / BUSY)
         if edits > 1:
             gap = (self._last - self._first) / (edits - 1)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Limits", "Room"]
 
 log = logging.getLogger("relay.room")
+ANSWERS = 0.001
+"""Seconds in which authors answer what they have just got; the least that the loop's timers tell apart."""
 NOBODY: frozenset[Member] = frozenset()
 
 
@@ -67,6 +69,7 @@ class Room:
         "_authors",
         "_due",
         "_edits",
+        "_held",
         "_large",
         "_layouts",
         "_limits",
@@ -128,6 +131,7 @@ class Room:
         self._writers: list[Member] = []
         self._authors: dict[Member, int] = {}
         self._due = False
+        self._held: asyncio.TimerHandle | None = None
 
     # -- in --
 
@@ -206,13 +210,30 @@ class Room:
             self._schedule()
 
     def _schedule(self) -> None:
-        """Flush at the end of this turn of the loop, or after the pause that the last flush earned."""
+        """Flush at the end of this turn of the loop, or after the pause that the last flush earned.
+
+        Authors who shared a flush get each other's edits when it is saved, and answer then: a flush before that would
+        carry half of what one after it does, so it waits for that (`go_on`), within bounds.
+        """
         self._due = True
         pause = self.pace.ready - perf_counter()
-        if pause <= 0:
+        if self.saving.awaited:
+            self._held = self._loop.call_later(self._limits.flush_max, self.flush)
+        elif pause <= 0:
             self._loop.call_soon(self.flush)
         else:
             self._loop.call_later(pause, self.flush)
+
+    def go_on(self) -> None:
+        """The authors of the last flush have each other's edits; in a busy room their answers come in a moment."""
+        if self._held is None:
+            return
+        self._held.cancel()
+        self._held = None
+        if self.pace.busy:
+            self._held = self._loop.call_later(ANSWERS, self.flush)
+        else:
+            self._schedule()
 
     # -- out --
 
@@ -226,6 +247,9 @@ class Room:
         """Write what has gathered to everybody, and hand it to the journal."""
         started = perf_counter()
         self._due = False
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
         if self.closed:
             return
         edits = len(self._edits)

@@ -48,6 +48,7 @@ class Saving:
         "_room",
         "_tail",
         "_term",
+        "awaited",
         "away",
         "backlog",
         "epoch",
@@ -64,6 +65,7 @@ class Saving:
     ) -> None:
         self.epoch = epoch
         self.away = False
+        self.awaited = 0  # flushes on their way whose authors wait for each other's edits
         self.backlog = backlog
         self._room = room
         self._journal = journal
@@ -87,7 +89,9 @@ class Saving:
             self._again.append(flush)
         else:
             # With several authors each waits for the others' edits; one alone waits only for its own to be saved.
-            self._append(flush, soon=len(flush.authors) > 1 or self._room.on_saved is not None)
+            several = len(flush.authors) > 1
+            self.awaited += several
+            self._append(flush, soon=several or self._room.on_saved is not None)
 
     def _append(self, flush: Flush, *, soon: bool = True) -> None:
         flush.queued = perf_counter()
@@ -103,7 +107,11 @@ class Saving:
             self.fail(result)
         else:
             self._room.counters.journal_append_seconds.observe(perf_counter() - flush.queued)
+            several = len(flush.authors) > 1
             self.saved(flush, result)
+            if several and self.awaited:
+                self.awaited -= 1
+                self._room.go_on()
             if self._again:
                 self._append_again()
 
@@ -181,6 +189,7 @@ class Saving:
         self._term += 1
         self._again.clear()
         self._in_flight = 0
+        self.awaited = 0
         self._keep(sum(flush.size for flush in self._room.log.unsaved()))
         for flush in self._room.log.unsaved():
             self._tell_early(flush)

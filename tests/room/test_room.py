@@ -717,3 +717,35 @@ async def test_grown_tail_is_reported(journal: FakeJournal) -> None:
     await flush(room)
     assert grown == [room]
     assert isinstance(room.log.flushes[-1].position, Position)
+
+
+async def test_flush_waits_for_authors_that_wait_for_each_other(room: Room, journal: FakeJournal) -> None:
+    """While two authors wait for each other's edits, the next edits gather: one flush carries them all."""
+    ada, bob, eve = enter(room, "ada", "bob", "eve")
+    journal.holding = True
+    room.submit(ada, typed(1, 0))
+    room.submit(bob, typed(2, 0))
+    await flush(room)
+    eve.heard()
+    room.submit(ada, typed(1, 1))
+    await turns()
+    room.submit(bob, typed(2, 1))
+    await turns()
+    assert eve.heard() == []
+    journal.answer()
+    await asyncio.sleep(0.005)
+    (merged,) = eve.updates()
+    assert held([merged]) == {(1, 1), (2, 1)}
+
+
+async def test_flush_does_not_wait_for_long(room: Room, journal: FakeJournal) -> None:
+    """A journal that does not answer holds nobody up for more than the longest pause of a room."""
+    ada, bob, eve = enter(room, "ada", "bob", "eve")
+    journal.holding = True
+    room.submit(ada, typed(1, 0))
+    room.submit(bob, typed(2, 0))
+    await flush(room)
+    eve.heard()
+    room.submit(ada, typed(1, 1))
+    await asyncio.sleep(Limits().flush_max + 0.02)
+    assert held(eve.updates()) == {(1, 1)}
