@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: serve install test slow lint types imports check page bench load clean
+.PHONY: serve install test slow faults lint types imports check page bench load clean
 
 serve: install            ## run the relay on an own PostgreSQL and Valkey
 	$(BIN)/relay serve $(ARGS)
@@ -26,6 +26,9 @@ test: $(VENV)/.installed-test  ## the default test suite (needs Node.js for the 
 slow: $(VENV)/.installed-test  ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+faults: $(VENV)/.installed-test  ## the long form of the fault tests
+	$(BIN)/python -m pytest tests/faults tests/fuzz -m "slow or not slow" -s $(ARGS)
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +40,14 @@ imports: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 check: lint types imports
+
+bench: $(VENV)/.installed  ## what an edit costs inside the process
+	$(BIN)/python benchmarks/edit_path.py
+	$(BIN)/python benchmarks/edit_path.py --members 50
+	$(BIN)/python benchmarks/edit_path.py --members 50 --senders 10 --batch 4 --edits 4000
+
+load:
+	@echo "There are no load tests yet: 'make bench' measures one process." >&2; exit 1
 
 page:                     ## build the page served at / again (needs npm)
 	cd contrib/canvas && npm ci --no-audit --no-fund && npm run build
