@@ -9,7 +9,6 @@ An author hears that its edit is saved only after the journal has it; everybody 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter, time
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "Room"]
 
-log = logging.getLogger("relay.room")
 ANSWERS = 0.001
 """Seconds in which authors answer what they have just got; the least that the loop's timers tell apart."""
 NOBODY: frozenset[Member] = frozenset()

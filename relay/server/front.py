@@ -1,7 +1,6 @@
 """One port: reads a request's head, then hands the socket to who serves it: WebSocket here, the rest to aiohttp."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import cast
 
@@ -23,7 +22,6 @@ from relay.types import RoomId
 
 __all__ = ["Front", "HttpHandler"]
 
-log = logging.getLogger("relay.front")
 MAX_HEAD = 16384
 HEAD_TIMEOUT = 10.0
 

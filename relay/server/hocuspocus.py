@@ -32,7 +32,7 @@ REFRESH_AHEAD = 30.0
 class HocuspocusChannel(Channel):
     """One document. Everything but Auth waits until the grant is known, then is handled in order."""
 
-    __slots__ = ("_expiry", "_joining", "_reason", "prefix", "session")
+    __slots__ = ("_expiry", "_joining", "prefix", "session")
 
     def __init__(self, session: "HocuspocusSession", address: str, prefix: bytes) -> None:
         super().__init__(session.context, session.connection, room_id(protocol.room_of(address)))
