@@ -13,9 +13,10 @@ from typing import Literal, cast
 from relay.errors import Deny
 from relay.types import Actor, RoomId
 
-__all__ = ["ACCESS", "ANYONE", "Access", "Grant", "Principal", "matches"]
+__all__ = ["ACCESS", "ANYONE", "Access", "Grant", "Kind", "Principal", "matches"]
 
 Access = Literal["none", "readonly", "read-write"]
+Kind = Literal["human", "agent", "service", "guest"]
 ACCESS: tuple[Access, ...] = ("none", "readonly", "read-write")
 """From least to most."""
 
@@ -42,12 +43,19 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is connected. `rooms` maps patterns to access; None opens every room. `expires` as in `Grant`."""
+    """Who is connected. `rooms` maps patterns to access; None opens every room. `expires` as in `Grant`.
+
+    session: the login, API key or link that this came by, so that it can be revoked; empty where there is none.
+    scopes: what it is narrowed to ("documents:write"); None = everything that the actor may do.
+    """
 
     actor: Actor
     name: str
     rooms: Mapping[str, Access] | None
     expires: float | None = None
+    session: str = ""
+    kind: Kind = "human"
+    scopes: frozenset[str] | None = None
 
     def grant(self, room: RoomId) -> Grant | None:
         """What this principal may do in `room`; None = nothing."""

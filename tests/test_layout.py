@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-APART = {"contracts", "interop", "faults", "fidelity", "fuzz"}
+APART = {"contracts", "interop", "faults", "fidelity", "fuzz", "walkthrough"}
 """Folders of tests that hold several modules to one promise."""
 
 TESTS = sorted(path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py"))
 MODULES = sorted(
     path.relative_to(ROOT)
-    for path in (ROOT / "relay").rglob("*.py")
-    if not path.stem.startswith("_") or path.stem == "__init__"
+    for package in ("relay", "api_shim", "plugins")
+    for path in (ROOT / package).rglob("*.py")
+    if (not path.stem.startswith("_") or path.stem == "__init__") and not path.stem.endswith("_pb2")
 )
 
 

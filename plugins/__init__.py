@@ -1,0 +1,1 @@
+"""The built-in plugins, one folder each; found by entry point, as anybody else's are."""
