@@ -36,7 +36,8 @@ class Bench:
         self.codec = InlineCodec()
         self.poisoned: list[Room] = []
         codec: Any = self.codec
-        self.compactor = Compactor(NODE, self.journal, self.snapshots, codec, Counters(), 16384, self._poison)
+        self.counters = Counters()
+        self.compactor = Compactor(NODE, self.journal, self.snapshots, codec, self.counters, 16384, self._poison)
         self.author = Peer("ada")
 
     def _poison(self, room: Room, error: RelayError) -> None:
@@ -189,6 +190,24 @@ async def test_room_at_rest_is_one_segment(bench: Bench) -> None:
     await bench.write(typed(1, 500))
     await bench.compactor.snapshot(bench.room, rest=True)
     assert len(await bench.snapshots.load(bench.room.name)) == 1
+
+
+async def test_rest_rewrites_no_more_than_was_typed(bench: Bench) -> None:
+    """A room that comes to rest after each key rewrites its last kilobyte, not its document."""
+    await bench.write(typed(1, 0, "x" * 5000))
+    await bench.compactor.snapshot(bench.room, rest=True)
+    written = bench.counters.snapshot_bytes
+    for clock in range(5000, 5050):
+        await bench.write(typed(1, clock))
+        assert bench.compactor.wants_rest(bench.room)
+        await bench.compactor.snapshot(bench.room, rest=True)
+        assert not bench.compactor.wants_rest(bench.room)
+    assert len(await bench.snapshots.load(bench.room.name)) == 2
+    assert bench.counters.snapshot_bytes - written < 50 * 100
+    await bench.write(typed(1, 5050, "y" * 3000))
+    await bench.compactor.snapshot(bench.room, rest=True)
+    assert len(await bench.snapshots.load(bench.room.name)) == 1
+    assert len(await bench.stored()) == 8050
 
 
 async def test_slow_reader_across_a_snapshot(bench: Bench) -> None:

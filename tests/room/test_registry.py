@@ -461,19 +461,3 @@ async def test_sweep(house: House) -> None:
     await until(lambda: room.log.segments and not room.presence.held)
     house.registry._sweeper.cancel()  # type: ignore[union-attr]
     await until(lambda: any(b"null" in said for said in bob.heard()))
-
-
-async def test_segments_of_a_room_at_rest_are_merged(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small room whose last growth left it in two segments and nothing unsaved becomes one when it is quiet."""
-    room, (ada,) = await house.enter("ada")
-    compactor = house.registry.compactor
-    monkeypatch.setattr("relay.room.compactor.RATIO", 0)
-    for clock in range(2):
-        await house.write(room, ada, typed(1, clock * 40, "x" * 40))
-        assert await compactor.snapshot(room, rest=False)
-    assert len(room.log.segments) == 2
-    assert not room.log.flushes
-    assert compactor.wants_rest(room)
-    assert await compactor.snapshot(room, rest=True)
-    assert len(room.log.segments) == 1
-    assert not compactor.wants_rest(room)
