@@ -99,7 +99,6 @@ class Node:
             snapshot_idle=settings.snapshot_idle,
             presence_timeout=settings.presence_timeout,
             channels=partial(RedisChannels, self.redis_url, self.id),
-            tell=dispatch.tell,
             max_backlog=settings.journal_buffer,
         )
         control = Control(self.redis_url, self.id, self.registry.recovery.check)

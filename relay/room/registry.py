@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from relay import closing
 from relay.errors import CodecDied, Deny, Malformed, Quarantined, RelayError, Unavailable
-from relay.hooks import RoomClosed, RoomOpened
+from relay.hooks import Fact, RoomClosed, RoomOpened
 from relay.journal import Journal, Opened
 from relay.room import outside
 from relay.room.backlog import Backlog
@@ -56,7 +56,7 @@ class Registry:
         loads_at_once: int = 32,
         channels: Callable[[Heard, Callable[[], None]], Channels] | None = None,
         max_backlog: int = 64 << 20,
-        tell: Callable[[RoomOpened | RoomClosed], None] = lambda fact: None,
+        tell: Callable[[Fact], None] = lambda fact: None,
     ) -> None:
         self.rooms: dict[RoomId, Room] = {}
         self.codec = codec
