@@ -109,6 +109,7 @@ class Editor:
         made: list[bytes] = []
         watching = self.doc.observe(lambda event: made.append(event.update))
         if length > LENGTH:
+            at = min(at, length - 8)
             del self.text[at : at + random.randrange(1, 8)]
         else:
             self.text.insert(at, random.choice("abcdefghijklmnop \n") * random.randrange(1, 4))
