@@ -41,34 +41,8 @@ from relay.yjs.lib0 import write_bytes, write_uint
 
 NODE = NodeId("benchmark")
 AT_ONCE = 8
-WORDS = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "in",
-    "is",
-    "that",
-    "it",
-    "was",
-    "for",
-    "on",
-    "are",
-    "as",
-    "with",
-    "they",
-    "be",
-    "at",
-    "one",
-    "have",
-    "this",
-    "from",
-    "or",
-    "had",
-    "by",
-    "hot",
-    "but",
-]
+TEXT = "the of and to in is that it was for on are as with they be at one have this from or had by hot but some what"
+WORDS = TEXT.split()
 
 
 class NullSocket:

@@ -129,6 +129,8 @@ class Counters:
     journal_unacknowledged: int = _gauge("Edits not yet acknowledged by the journal.")
     snapshot_seconds: Histogram = _histogram("Compacting and storing one snapshot.")
     snapshot_bytes: int = _counter("Bytes of snapshots stored.")
+    snapshot_reads: Tally = _counter("Documents read from PostgreSQL, by what gave them or why it did not.", "source")
+    database_waiting: int = _gauge("Calls waiting for a connection to PostgreSQL.")
     snapshot_age_seconds: float = _gauge("Age of the oldest journalled edit that no snapshot covers.")
     codec_queue: int = _gauge("Jobs waiting for a codec process.")
     codec_seconds: Histograms = _histogram("One job in a codec process.", label="op")

@@ -31,6 +31,7 @@ from relay.server.sharing import SharingFront, adopt
 from relay.settings import Settings
 from relay.shard.handoff import Handoff, Place
 from relay.shard.redis import RedisChannels
+from relay.snapshot.database import Limits as DatabaseLimits
 from relay.snapshot.postgres import PostgresSnapshotStore
 from relay.tasks import spawn
 from relay.tokens import Verifier
@@ -74,7 +75,12 @@ class Node:
             self.redis_url = settings.redis_url or own.redis_url
         counters = self.metrics.counters
         dispatch = Dispatch([Gate(await self._verifier())])
-        self.snapshots = await PostgresSnapshotStore.connect(self.database_url, max_size=4)
+        self.snapshots = await PostgresSnapshotStore.connect(
+            self.database_url,
+            read_url=settings.database_read_url,
+            limits=_database_limits(settings),
+            reads=counters.snapshot_reads,
+        )
         self._stack.push_async_callback(self.snapshots.close)
         self.journal = RedisJournal(
             self.redis_url,
@@ -141,11 +147,13 @@ class Node:
         self.metrics.watch("rooms", lambda: len(self.registry.rooms))
         self.metrics.watch("journal_unacknowledged", self.registry.unsaved_edits)
         self.metrics.watch("snapshot_age_seconds", self.registry.oldest_unsaved)
+        self.metrics.watch("database_waiting", lambda: self.snapshots.waiting)
         self.registry.start()
         for name, work in (
             ("measure loop lag", measure_lag(self.metrics.counters.loop_lag_seconds)),
             ("keep connections alive", self._keep_alive()),
             ("tick sessions", self._tick()),
+            ("tend the archive", self.snapshots.keep_tending(self.settings.archive_retention)),
         ):
             task = spawn(name, work)
             self._stack.callback(task.cancel)
@@ -284,6 +292,16 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def _database_limits(settings: Settings) -> DatabaseLimits:
+    return DatabaseLimits(
+        pool=settings.database_pool,
+        acquire=settings.database_acquire_timeout,
+        statement=settings.database_statement_timeout,
+        lock=settings.database_lock_timeout,
+        pooler=settings.database_pooler,
+    )
 
 
 def _room_limits(settings: Settings) -> Limits:

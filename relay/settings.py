@@ -52,6 +52,11 @@ class Settings:
         None, "serve", url("postgres", "postgresql"), "PostgreSQL for snapshots; unset starts an embedded one.",
         secret=True,
     )  # fmt: skip
+    database_read_url: str | None = _setting(
+        None, "serve", url("postgres", "postgresql"),
+        "A read replica of it: documents are loaded from there, unless the primary says that it is behind.",
+        secret=True,
+    )  # fmt: skip
     redis_url: str | None = _setting(
         None, "serve", url("redis", "rediss", "unix"), "Redis or Valkey for journals; unset starts an embedded one.",
         secret=True,
@@ -172,6 +177,33 @@ class Settings:
         5.0, "journal", SECONDS, "A journal that has not answered by then is away.", low=0.1
     )
 
+    database_pool: int = _setting(
+        8, "database", COUNT, "Connections to PostgreSQL of one process; loads leave a quarter of them to snapshots.",
+        low=2, high=1000,
+    )  # fmt: skip
+    database_acquire_timeout: float = _setting(
+        10.0, "database", SECONDS, "How long a call waits for one of them.", low=0.1
+    )
+    database_statement_timeout: float = _setting(
+        30.0, "database", SECONDS, "A statement that takes longer is ended, and so is an idle transaction.", low=0.1
+    )
+    database_lock_timeout: float = _setting(
+        10.0, "database", SECONDS, "A statement that waits longer for a lock is ended.", low=0.1
+    )
+    database_pooler: bool = _setting(
+        False,
+        "database",
+        SWITCH,
+        "A pooler that hands out connections by the transaction (PgBouncer) is at `database_url`: "
+        "nothing is prepared or set for longer than a transaction.",
+    )
+    archive_retention: float = _setting(
+        0.0,
+        "database",
+        SECONDS,
+        "Who wrote what when is kept for this long, then dropped by whole months; 0 = for ever.",
+    )
+
     drain_timeout: float = _setting(
         10.0, "drain", SECONDS, "How long a stopping process takes to store its rooms and let clients go."
     )
@@ -222,12 +254,19 @@ class Settings:
             )
         if self.role == "api":
             raise StartError("role api: this version has no API process; use all or relay")
+        if self.database_read_url and not self.database_url:
+            raise StartError("database_read_url without database_url: the embedded PostgreSQL has no replica")
         if self.burst_bytes < self.max_message:
             raise StartError("burst_bytes is less than max_message: such a message could never be sent")
 
 
 _FIELDS = {f.name: f.metadata for f in fields(Settings)}
-_PLAIN = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "PORT": "port"}
+_PLAIN = {
+    "DATABASE_URL": "database_url",
+    "DATABASE_READ_URL": "database_read_url",
+    "REDIS_URL": "redis_url",
+    "PORT": "port",
+}
 # A Kubernetes Service named "relay" puts RELAY_PORT=tcp://10.0.0.1:80, RELAY_PORT_80_TCP=..., RELAY_SERVICE_HOST=...
 # into every pod of its namespace.
 _KUBERNETES = re.compile(r"RELAY_(SERVICE_\w+|PORT_\d+_\w+)=.*|RELAY_PORT=tcp://.*", re.DOTALL)

@@ -120,7 +120,7 @@ class PostgresServer:
         status = self.data / "postmaster.pid"
         for _ in range(1500):
             lines = status.read_text().split("\n") if status.exists() else []
-            if len(lines) > 7 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready":
+            if len(lines) > 7 and lines[0] == str(self.process.pid) and lines[7].strip() in {"ready", "standby"}:
                 return
             if self.process.poll() is not None:
                 break

@@ -15,12 +15,13 @@ from relay.journal.redis import RedisJournal
 from relay.metrics import Metrics
 from relay.settings import Settings
 from relay.snapshot import SnapshotStore
+from relay.snapshot.database import Limits
 from relay.snapshot.postgres import PostgresSnapshotStore
 from relay.types import NodeId, RoomId
 
 __all__ = ["SETTINGS", "Services", "connect"]
 
-SETTINGS = ("config", "data", "database_url", "redis_url")
+SETTINGS = ("config", "data", "database_url", "database_pooler", "redis_url")
 """The settings that say where documents are."""
 
 
@@ -52,7 +53,9 @@ async def connect(settings: Settings) -> AsyncIterator[Services]:
         for url, name in ((database_url, "DATABASE_URL"), (redis_url, "REDIS_URL")):
             if not url:
                 raise StartError(f"the relay on {settings.data} uses a {name} of its own: set the same one here")
-        snapshots = await PostgresSnapshotStore.connect(database_url, max_size=2, application_name="relay command")
+        snapshots = await PostgresSnapshotStore.connect(
+            database_url, limits=Limits(pool=2, pooler=settings.database_pooler), application_name="relay command"
+        )
         stack.push_async_callback(snapshots.close)
         journal = RedisJournal(redis_url, NodeId(f"command-{secrets.token_hex(4)}"))
         await journal.start()

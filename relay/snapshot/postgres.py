@@ -1,40 +1,30 @@
-"""The snapshot store in PostgreSQL (13 or later): the tables of `migrations/`, one pool of connections."""
+"""The snapshot store in PostgreSQL (13 or later): the tables of `migrations/`, and what is asked of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import asyncpg
 
 from relay.errors import Quarantined, StartError, Unavailable
 from relay.journal import Entry
+from relay.metrics import Tally
 from relay.snapshot import RoomInfo, Segment
 from relay.snapshot.archive import Block, pack, unpack
 from relay.snapshot.chain import check, place
+from relay.snapshot.database import AWAY, Database, Limits, connect, unavailable
 from relay.snapshot.migrate import migrate, migrations
+from relay.snapshot.partitions import Tended, tend
+from relay.snapshot.replica import Replica
 from relay.types import Position, RoomId
 
 __all__ = ["PostgresSnapshotStore"]
 
-T = TypeVar("T")
+log = logging.getLogger("relay.snapshot")
 _OLDEST = (13, 0)
 _IN_THREAD = 64 * 1024
 """Bytes of updates from which packing them (a millisecond by then) leaves the event loop; zlib releases the GIL."""
-
-# The last is asyncpg finding the server's farewell where it wanted to send the next statement.
-_CUT = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""The connection broke: the outcome is unknown, and another connection may well work."""
-_AWAY = (
-    *_CUT,
-    TimeoutError,
-    asyncpg.OperatorInterventionError,  # shutting down, starting up, statement timeout
-    asyncpg.InsufficientResourcesError,  # too many connections, disk full, out of memory
-    asyncpg.TransactionRollbackError,  # deadlock
-    asyncpg.ReadOnlySQLTransactionError,  # a standby, after a fail-over
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
 
 # Held to the end of the transaction: writers of one room take turns, and each statement after it sees what the
 # writers before have done. (A collision of two rooms' hashes only makes them wait for each other.)
@@ -109,50 +99,55 @@ _DELETED = "SELECT epoch FROM relay.deleted WHERE room = $1"
 
 
 class PostgresSnapshotStore:
-    """`SnapshotStore` in PostgreSQL. A connection that breaks costs one retry; then the call raises Unavailable."""
+    """`SnapshotStore` in PostgreSQL; documents are loaded from a replica if there is one (`relay.snapshot.replica`).
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", acquire_timeout: float, close_timeout: float) -> None:
-        self._pool = pool
-        self._acquire_timeout = acquire_timeout
-        self._close_timeout = close_timeout
+    reads: counts loads by what they were read from.
+    """
+
+    def __init__(self, primary: Database, replica: Database | None, reads: Tally) -> None:
+        self._primary = primary
+        self._replica = Replica(replica, reads) if replica is not None else None
+        self._reads = reads
 
     @classmethod
     async def connect(
         cls,
         url: str,
         *,
-        min_size: int = 1,
-        max_size: int = 8,
-        statement_timeout: float = 30.0,
-        connect_timeout: float = 10.0,
+        read_url: str | None = None,
+        limits: Limits = Limits(),  # noqa: B008  (a tuple)
         application_name: str = "relay",
+        reads: Tally | None = None,
     ) -> "PostgresSnapshotStore":
-        """Connect, migrate the schema and open the pool. Times are seconds.
+        """Connect, migrate the schema and open the pool; a replica at `read_url` may be away.
 
-        `statement_timeout` is the server's limit for a statement; the client gives up a little later on its own.
         Raises StartError when the operator has to change something, Unavailable when the server does not answer.
         """
-        await _prepare(url, connect_timeout, application_name)
-        try:
-            pool = await asyncpg.create_pool(
-                url,
-                min_size=min_size,
-                max_size=max_size,
-                timeout=connect_timeout,
-                command_timeout=statement_timeout + 5,
-                reset=_keep,
-                server_settings={
-                    "application_name": application_name,
-                    "statement_timeout": str(round(statement_timeout * 1000)),
-                    "idle_in_transaction_session_timeout": str(round(statement_timeout * 1000)),
-                },
-            )
-        except _AWAY as error:
-            raise _unavailable(error) from error
-        return cls(pool, connect_timeout, statement_timeout + 5)
+        await _prepare(url, limits, application_name)
+        primary = await Database.open(url, limits, application_name)
+        replica = await Database.open(read_url, limits, application_name, eager=0) if read_url else None
+        return cls(primary, replica, Tally() if reads is None else reads)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a connection to the primary."""
+        return self._primary.waiting
 
     async def load(self, room: RoomId, *, even_quarantined: bool = False) -> list[Segment]:
-        rows = await self._run(lambda connection: connection.fetch(_LOAD, room, even_quarantined))
+        if self._replica is not None:
+            head = await self.info(room)
+            if head is None or (head.quarantined is None and not head.segments):
+                return []
+            if head.quarantined is not None and not even_quarantined:
+                raise Quarantined(head.quarantined)
+            if (chain := await self._replica.chain(head)) is not None:
+                return chain
+        else:
+            self._reads.add("primary")
+        return await self._load(room, even_quarantined)
+
+    async def _load(self, room: RoomId, even_quarantined: bool) -> list[Segment]:
+        rows = await self._primary.run(lambda connection: connection.fetch(_LOAD, room, even_quarantined), bulk=True)
         if not rows:
             return []
         if (reason := rows[0]["quarantined"]) is not None and not even_quarantined:
@@ -178,7 +173,7 @@ class PostgresSnapshotStore:
                 await connection.execute(_STORE, room, link, *after, *segment.upto, segment.state, segment.clocks, size)
             return True
 
-        return await self._run(work)
+        return await self._primary.run(work)
 
     async def archive(self, room: RoomId, entries: Sequence[Entry]) -> None:
         wanted = {entry.position: entry for entry in entries}
@@ -203,17 +198,19 @@ class PostgresSnapshotStore:
                 await connection.execute(_DROP_OVERLAPPING, room, *span)
                 await _insert(connection, room, await _pack(wanted | kept))
 
-        await self._run(work)
+        await self._primary.run(work)
 
     async def history(self, room: RoomId, after: Position | None, limit: int = 1000) -> list[Entry]:
         start = after or Position(-1, 0, 0)
-        rows = await self._run(lambda connection: connection.fetch(_HISTORY, room, *start, max(limit, 1)))
+        rows = await self._primary.run(
+            lambda connection: connection.fetch(_HISTORY, room, *start, max(limit, 1)), bulk=True
+        )
         return await asyncio.to_thread(
             lambda: [entry for row in rows for entry in unpack(row["block"]) if entry.position > start]
         )
 
     async def quarantine(self, room: RoomId, reason: str) -> None:
-        await self._run(lambda connection: connection.execute(_QUARANTINE, room, reason))
+        await self._primary.run(lambda connection: connection.execute(_QUARANTINE, room, reason))
 
     async def release(self, room: RoomId) -> bool:
         async def work(connection: asyncpg.Connection) -> bool:
@@ -222,16 +219,16 @@ class PostgresSnapshotStore:
                 done = (await connection.execute(_FORGET, room), await connection.execute(_RELEASE, room))
             return done != ("DELETE 0", "UPDATE 0")
 
-        return await self._run(work, repeatable=False)
+        return await self._primary.run(work, repeatable=False)
 
     async def info(self, room: RoomId) -> RoomInfo | None:
-        row = await self._run(lambda connection: connection.fetchrow(_INFO, room))
+        row = await self._primary.run(lambda connection: connection.fetchrow(_INFO, room))
         return _info(row) if row else None
 
     async def list(self, prefix: str = "", after: RoomId | None = None, limit: int = 100) -> list[RoomInfo]:
         # No name contains U+0001, so nothing lies between `after` and `after` U+0001; and none is as long as _beyond.
         start = prefix if after is None else max(prefix, after + "\x01")
-        rows = await self._run(lambda connection: connection.fetch(_LIST, start, _beyond(prefix), limit))
+        rows = await self._primary.run(lambda connection: connection.fetch(_LIST, start, _beyond(prefix), limit))
         return [_info(row) for row in rows]
 
     async def delete(self, room: RoomId, epoch: int = 0) -> bool:
@@ -242,41 +239,38 @@ class PostgresSnapshotStore:
                     await connection.execute(_BURY, room, epoch)
                 return bool(await connection.fetchval(_DELETE, room))
 
-        return await self._run(work, repeatable=False)
+        return await self._primary.run(work, repeatable=False)
 
     async def deleted(self, room: RoomId) -> int:
-        return await self._run(lambda connection: connection.fetchval(_DELETED, room)) or 0
+        return await self._primary.run(lambda connection: connection.fetchval(_DELETED, room)) or 0
 
     async def ping(self) -> None:
-        await self._run(lambda connection: connection.fetchval("SELECT 1"))
+        await self._primary.run(lambda connection: connection.fetchval("SELECT 1"))
+
+    async def tend(self, retention: float = 0.0) -> Tended:
+        """Make the archive's next months, drop those that ended `retention` seconds ago (0: none). Raises Unavailable;
+        an asyncpg error when the user may not."""
+        return await self._primary.run(lambda connection: tend(connection, datetime.now(UTC), retention))
+
+    async def keep_tending(self, retention: float, every: float = 3600.0) -> None:
+        """`tend` now and then, until cancelled."""
+        while True:
+            try:
+                await self.tend(retention)
+            except (Unavailable, asyncpg.PostgresError) as error:
+                log.warning("archive not tended, will try again", extra={"error": str(error)})
+            await asyncio.sleep(every)
 
     async def close(self) -> None:
-        try:
-            async with asyncio.timeout(self._close_timeout):
-                await self._pool.close()
-        except (TimeoutError, *_CUT):  # the server is gone: what still hung on it has failed
-            self._pool.terminate()
-
-    async def _run(self, work: Callable[[Any], Awaitable[T]], *, repeatable: bool = True) -> T:
-        """Do `work` on a connection; once more on another one if that broke and doing it twice does no harm."""
-        for last in (not repeatable, True):
-            try:
-                async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
-                    try:
-                        return await work(connection)
-                    except _CUT as error:
-                        if not isinstance(error, TimeoutError):
-                            connection.terminate()  # it may not know yet that it is of no more use
-                        raise
-            except _AWAY as error:
-                if last or not isinstance(error, _CUT) or isinstance(error, TimeoutError):
-                    raise _unavailable(error) from error
-        raise AssertionError("unreachable")
+        closing = [self._primary.close()]
+        if self._replica is not None:
+            closing.append(self._replica.close())
+        await asyncio.gather(*closing)
 
 
-async def _prepare(url: str, timeout: float, application_name: str) -> None:
+async def _prepare(url: str, limits: Limits, application_name: str) -> None:
     try:
-        connection = await asyncpg.connect(url, timeout=timeout, server_settings={"application_name": application_name})
+        connection = await connect(url, limits, application_name)
         try:
             version = connection.get_server_version()
             if version < _OLDEST:
@@ -294,16 +288,8 @@ async def _prepare(url: str, timeout: float, application_name: str) -> None:
         raise StartError(f"PostgreSQL refuses the database URL's user or its rights: {error}") from error
     except ValueError as error:
         raise StartError(f"the database URL is not a PostgreSQL one: {error}") from error
-    except _AWAY as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: BaseException) -> Unavailable:
-    return Unavailable(f"PostgreSQL: {str(error) or type(error).__name__}")
-
-
-async def _keep(_connection: Any) -> None:
-    """Instead of asyncpg's reset, a round trip for each call: nothing here changes a session."""
+    except AWAY as error:
+        raise unavailable(error) from error
 
 
 async def _pack(entries: dict[Position, Entry]) -> list[Block]:
