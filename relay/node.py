@@ -99,6 +99,7 @@ class Node:
             codec,
             counters,
             _room_limits(settings),
+            on_doubt=lambda concerned: self.registry.recovery.doubt(concerned),
             max_rooms=settings.max_rooms,
             inline_parse=settings.inline_parse,
             idle_unload=settings.idle_unload,

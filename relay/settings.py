@@ -58,7 +58,9 @@ class Settings:
         secret=True,
     )  # fmt: skip
     redis_url: str | None = _setting(
-        None, "serve", url("redis", "rediss", "unix"), "Redis or Valkey for journals; unset starts an embedded one.",
+        None, "serve",
+        url("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
+        "Redis or Valkey for journals, behind Sentinels or a cluster if wanted; unset starts an embedded one.",
         secret=True,
     )  # fmt: skip
     workers: int = _setting(

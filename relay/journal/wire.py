@@ -34,6 +34,8 @@ _FIRST_DELAY, _LAST_DELAY = 0.05, 2.0
 _RECONNECT = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN")
 # It works, but takes no writes for now: the connection is good, the append is not.
 _FULL = ("OOM", "MISCONF", "NOREPLICAS")
+# It works, and what it was asked for is elsewhere, or nowhere for now (a node of a cluster).
+_ELSEWHERE = ("MOVED", "ASK", "CLUSTERDOWN", "TRYAGAIN")
 
 
 def pack(*command: bytes | str) -> bytes:
@@ -154,8 +156,12 @@ class Wire:
         """Connect. Raises Unavailable; does not try again."""
         await self._connect()
 
-    def submit(self, command: bytes, done: Answered, soon: bool = True) -> None:
-        """Queue a packed command. Never raises, and never calls `done` before it returns."""
+    def start_later(self) -> None:
+        """Connect as soon as the server is there."""
+        self._reconnecting = spawn("journal connect", self._reconnect())
+
+    def submit(self, command: bytes, done: Answered, soon: bool = True, key: bytes = b"") -> None:
+        """Queue a packed command. Never raises, and never calls `done` before it returns. `key`: not needed here."""
         connection, size = self._connection, len(command)
         loop = asyncio.get_running_loop()
         if connection is None:
@@ -223,9 +229,7 @@ class Wire:
                     for command in self._address.greeting(self._name):
                         if isinstance(reply := await connection.ask(*command), Unavailable):
                             raise reply
-                    reply = await connection.ask("XADD", PROBE, "NOMKSTREAM", "*", "x", "")
-                    if isinstance(reply, Unavailable) and not str(reply).startswith(_FULL):
-                        raise reply
+                    await self._try(connection)
                 except BaseException:
                     connection.transport.abort()
                     raise
@@ -238,6 +242,22 @@ class Wire:
             raise Unavailable(f"{self._address}: the connection was closed")
         self._connection = connection
         asyncio.get_running_loop().call_soon(self._on_state, True)
+
+    async def _try(self, connection: _Connection) -> None:
+        """Whether this server takes writes. Raises Unavailable."""
+        if self._address.redundant:
+            role = await connection.ask("ROLE")
+            if isinstance(role, Unavailable):
+                raise role
+            if not isinstance(role, list) or role[:1] != [b"master"]:
+                raise Unavailable("it is a replica now")
+        reply = await connection.ask("XADD", PROBE, "NOMKSTREAM", "*", "x", "")
+        if not isinstance(reply, Unavailable) or str(reply).startswith(_FULL):
+            return
+        if not str(reply).startswith(_ELSEWHERE):
+            raise reply
+        if not self._address.node:
+            raise Unavailable("it is a node of a cluster: write redis+cluster:// instead of redis://")
 
     def _lost(self, connection: _Connection, why: str) -> None:
         dones = [*connection.waiting]

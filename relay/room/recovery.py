@@ -6,6 +6,7 @@ document meanwhile. Every such room opens its stream again, takes in what is new
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from relay import closing
@@ -45,13 +46,15 @@ class Recovery:
         self._away.pop(room, None)
 
     def journal_state(self, up: bool) -> None:
-        """The journal's connection came or went. A server that comes back may have forgotten what it had promised, so
-        every room with edits that no snapshot holds checks its stream."""
+        """The journal's connection came or went."""
         self._registry.counters.journal_up = int(up)
-        if not up:
-            for room in list(self._registry.rooms.values()):
-                if room.log.flushes:
-                    room.saving.fail(Unavailable("the journal's connection broke"))
+
+    def doubt(self, concerned: Callable[[RoomId], bool]) -> None:
+        """What these rooms' journal had promised it may have forgotten: those with edits that no snapshot holds check
+        their streams."""
+        for room in list(self._registry.rooms.values()):
+            if room.log.flushes and concerned(room.name):
+                room.saving.fail(Unavailable("the journal's connection broke"))
 
     def failed(self, room: Room, error: RelayError) -> None:
         log.warning("journal away, edits are kept here", extra={"room": room.name, "error": str(error)})

@@ -17,8 +17,8 @@ Said = list[tuple[RoomId, NodeId, bytes]]
 Make = Callable[[str], tuple[Channels, Said]]
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def make(request: pytest.FixtureRequest, valkey: Any) -> AsyncIterator[Make]:
+@pytest.fixture(params=["memory", "redis", "cluster"])
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     board = Switchboard()
     made: list[Channels] = []
 
@@ -32,7 +32,8 @@ async def make(request: pytest.FixtureRequest, valkey: Any) -> AsyncIterator[Mak
         if request.param == "memory":
             channels = MemoryChannels(board, NodeId(name), heard)
         else:
-            channels = RedisChannels(valkey.url, NodeId(name), heard)
+            server = request.getfixturevalue("valkey" if request.param == "redis" else "cluster")
+            channels = RedisChannels(server.url, NodeId(name), heard)
         made.append(channels)
         return channels, said
 

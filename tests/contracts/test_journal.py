@@ -29,14 +29,15 @@ NAMES = [
 ]
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 async def journal(request: pytest.FixtureRequest) -> AsyncIterator[Journal]:
     if request.param == "memory":
         memory = MemoryJournal(NodeId("n1"))
         yield memory
         await memory.close()
         return
-    redis = RedisJournal(request.getfixturevalue("valkey").url, NodeId("n1"))
+    server = "valkey" if request.param == "redis" else "cluster"
+    redis = RedisJournal(request.getfixturevalue(server).url, NodeId("n1"))
     await redis.start()
     yield redis
     await redis.close()

@@ -312,7 +312,7 @@ async def test_journal_that_forgot(house: House) -> None:
     room, (ada,) = await house.enter("ada")
     await house.write(room, ada, typed(1, 0))
     house.journal.forget()
-    house.registry.recovery.journal_state(False)
+    house.registry.recovery.doubt(lambda room: True)
     await until(lambda: not room.saving.away)
     await turns()
     assert await house.again().content() == {(1, 0)}
