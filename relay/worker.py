@@ -1,11 +1,12 @@
-"""One worker of a supervisor: a node that serves a port together with its siblings, and dies with their parent."""
+"""One process of a supervisor: it serves a port together with its siblings, and dies with their parent."""
 
 import ctypes
 import os
 import pickle
 import signal
 import socket
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import uvloop
 
@@ -15,7 +16,7 @@ from relay.node import Node
 from relay.settings import Settings
 from relay.shard.handoff import Place
 
-__all__ = ["READY", "Assignment", "receive", "send", "work"]
+__all__ = ["READY", "Assignment", "Served", "receive", "send", "work"]
 
 READY = b"\1"
 """What a worker says once it serves; anything else is why it can't."""
@@ -24,8 +25,8 @@ LENGTH = 4
 
 
 class Assignment(NamedTuple):
-    """What a supervisor tells a worker: `listener` is the descriptor of the socket that all accept from, `parent` the
-    supervisor's process id; the rest is as in `Place`. The settings name services that run."""
+    """What a supervisor tells a worker: `listener` is the descriptor of the socket that all accept from, or -1,
+    `parent` the supervisor's process id; the rest is as in `Place`. The settings name services that run."""
 
     settings: Settings
     number: int
@@ -33,6 +34,19 @@ class Assignment(NamedTuple):
     mesh: str
     listener: int
     parent: int
+
+
+class Served(Protocol):
+    """What a process runs: a node, or a shim."""
+
+    async def start(self) -> None:
+        """Serve. Raises StartError."""
+
+    async def wait(self) -> None:
+        """Until told to stop."""
+
+    async def stop(self) -> None:
+        """Stop, in bounded time; may be called at any time after `start` began."""
 
 
 def send(assignment: Assignment) -> bytes:
@@ -51,7 +65,7 @@ def receive(control: socket.socket) -> Assignment:
     return assignment
 
 
-def work(descriptor: int) -> int:
+def work(descriptor: int, make: Callable[[Settings, Place], Served] = Node) -> int:
     """Serve what the supervisor at the other end of this socket assigns; the exit status."""
     with socket.socket(fileno=descriptor) as control:
         assignment = receive(control)
@@ -60,19 +74,20 @@ def work(descriptor: int) -> int:
             return 1
         settings = assignment.settings
         configure(settings.log_format, settings.log_level)
-        return uvloop.run(_work(control, assignment))
+        return uvloop.run(_work(control, assignment, make))
 
 
-async def _work(control: socket.socket, assignment: Assignment) -> int:
+async def _work(control: socket.socket, assignment: Assignment, make: Callable[[Settings, Place], Served]) -> int:
     settings, number, workers, mesh, descriptor, _ = assignment
-    node = Node(settings, Place(number, workers, mesh, socket.socket(fileno=descriptor)))
+    listener = socket.socket(fileno=descriptor) if descriptor >= 0 else None
+    served = make(settings, Place(number, workers, mesh, listener))
     try:
-        await node.start()
+        await served.start()
         control.sendall(READY)
-        await node.wait()
+        await served.wait()
     except StartError as error:
         control.sendall(str(error).encode())
         return 1
     finally:
-        await node.stop()
+        await served.stop()
     return 0

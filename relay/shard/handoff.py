@@ -11,30 +11,30 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
 from relay.types import RoomId
 
-__all__ = ["MAX_BYTES", "Handoff", "Passed", "Place"]
+__all__ = ["MAX_BYTES", "Handoff", "Passed", "Place", "shim_address"]
 
 log = logging.getLogger("relay.handoff")
 MAX_BYTES = 64 << 10
 """What a client may have said and still be passed on: a message must fit the kernel's buffer."""
 ASK_PATIENCE = 1.0
 """Seconds for another worker to say what it counts."""
-HEAD, ANSWERED, COUNTS = b"h", b"a", b"c"
+HEAD, ANSWERED, COUNTS, IN_FILE = b"h", b"a", b"c", b"f"
 
 
 class Place(NamedTuple):
     """A worker's number, how many there are, the name under which they find each other, and the socket from which
-    all accept."""
+    all accept. The shim, where there is one, has the number after the last; it accepts nobody unless it is alone."""
 
     number: int
     workers: int
     mesh: str
-    listener: socket.socket
+    listener: socket.socket | None
 
 
 class Passed(NamedTuple):
@@ -97,6 +97,15 @@ class Handoff:
                 return True
         return False
 
+    def give(self, number: int, descriptor: int, data: bytes) -> bool:
+        """Give a client's socket, of which `data` was read, to that process; False when it is not there. As with
+        `pass_on` the caller keeps the descriptor. More than a message holds travels as a file."""
+        if len(data) <= MAX_BYTES:
+            return self._send(number, HEAD, data, descriptor)
+        with os.fdopen(os.memfd_create("read-ahead"), "w+b", 0) as file:
+            file.write(data)
+            return self._send(number, IN_FILE, b"", descriptor, file.fileno())
+
     async def ask(self, number: int) -> bytes | None:
         """What another worker has counted; None when it is away or does not say so in time."""
         ours, theirs = socket.socketpair()
@@ -114,7 +123,7 @@ class Handoff:
         except (TimeoutError, OSError):
             return None
 
-    def _send(self, number: int, kind: bytes, data: bytes, descriptor: int) -> bool:
+    def _send(self, number: int, kind: bytes, data: bytes, *descriptors: int) -> bool:
         for _ in range(2):  # a road to a worker that has been replaced is found out by using it
             road = self._roads.get(number)
             if road is None or road.broken:
@@ -122,7 +131,7 @@ class Handoff:
                 if connected is None:
                     return False
                 road = self._roads[number] = _Road(connected, self._loop, self._take_back)
-            if road.send(kind + data, descriptor):
+            if road.send(kind + data, descriptors):
                 return True
         return False
 
@@ -135,12 +144,12 @@ class Handoff:
             return None
         return connected
 
-    def _take_back(self, message: bytes, descriptor: int) -> None:
+    def _take_back(self, message: bytes, descriptors: Sequence[int]) -> None:
         """A worker went away before it could read this."""
         if message[:1] == COUNTS:
-            os.close(descriptor)
+            os.close(descriptors[0])
         else:
-            self._taken(message, descriptor)
+            self._taken(message, descriptors)
 
     # -- from others --
 
@@ -161,7 +170,7 @@ class Handoff:
     def _receive(self, heard: socket.socket) -> None:
         while True:
             try:
-                message, descriptors, _, _ = socket.recv_fds(heard, MAX_BYTES + 1, 1)
+                message, descriptors, _, _ = socket.recv_fds(heard, MAX_BYTES + 1, 2)
             except BlockingIOError:
                 return
             except OSError:
@@ -170,7 +179,7 @@ class Handoff:
                 self._hang_up(heard)
                 return
             if descriptors:
-                self._taken(message, descriptors[0])
+                self._taken(message, descriptors)
             else:
                 log.error("a client was lost: no descriptor can be opened; raise the limit of open files")
 
@@ -180,10 +189,14 @@ class Handoff:
             self._loop.remove_reader(heard)
             heard.close()
 
-    def _taken(self, message: bytes, descriptor: int) -> None:
-        taken = socket.socket(fileno=descriptor)
+    def _taken(self, message: bytes, descriptors: Sequence[int]) -> None:
+        taken = socket.socket(fileno=descriptors[0])
         taken.setblocking(False)
-        kind = message[:1]
+        kind, data = message[:1], message[1:]
+        if kind == IN_FILE:
+            with os.fdopen(descriptors[1], "rb", 0) as file:
+                file.seek(0)
+                data = file.read()
         if kind == COUNTS:
             with taken:
                 try:
@@ -191,48 +204,52 @@ class Handoff:
                 except OSError as error:
                     log.warning("could not say what is counted", extra={"error": str(error)})
         else:
-            self._adopt(Passed(taken, message[1:], kind == ANSWERED))
+            self._adopt(Passed(taken, data, kind == ANSWERED))
 
 
 class _Road:
     """A connection to one other worker; what does not fit its buffer waits here."""
 
     def __init__(
-        self, connected: socket.socket, loop: asyncio.AbstractEventLoop, take_back: Callable[[bytes, int], None]
+        self,
+        connected: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        take_back: Callable[[bytes, Sequence[int]], None],
     ) -> None:
         self._socket = connected
         self._loop = loop
         self._take_back = take_back
-        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._waiting: deque[tuple[bytes, list[int]]] = deque()
         self.broken = False
 
-    def send(self, message: bytes, descriptor: int) -> bool:
-        """False when the worker is gone; the caller keeps the descriptor either way."""
+    def send(self, message: bytes, descriptors: Sequence[int]) -> bool:
+        """False when the worker is gone; the caller keeps the descriptors either way."""
         if self.broken:
             return False
         if not self._waiting:
             try:
-                socket.send_fds(self._socket, [message], [descriptor])
+                socket.send_fds(self._socket, [message], descriptors)
                 return True
             except BlockingIOError:
                 self._loop.add_writer(self._socket, self._write_on)
             except OSError:
                 self.close()
                 return False
-        self._waiting.append((message, os.dup(descriptor)))
+        self._waiting.append((message, [os.dup(descriptor) for descriptor in descriptors]))
         return True
 
     def _write_on(self) -> None:
         while self._waiting:
-            message, descriptor = self._waiting[0]
+            message, descriptors = self._waiting[0]
             try:
-                socket.send_fds(self._socket, [message], [descriptor])
+                socket.send_fds(self._socket, [message], descriptors)
             except BlockingIOError:
                 return
             except OSError:
                 self.close()
                 return
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
             self._waiting.popleft()
         self._loop.remove_writer(self._socket)
 
@@ -250,6 +267,11 @@ def _seqpacket() -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     made.setblocking(False)
     return made
+
+
+def shim_address(mesh: str) -> str:
+    """Where the shim of these workers answers their asks, as `relay.crossing.client.dial` takes it."""
+    return f"unix:@{mesh}/shim"
 
 
 def _address(mesh: str, number: int) -> str:

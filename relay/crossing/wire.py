@@ -1,0 +1,124 @@
+"""What crosses, as bytes: frames of a 4-byte big-endian length and a JSON array.
+
+    relay -> shim   ["hello", VERSION, secret, node]      first on every connection
+    shim  -> relay  ["hello", [hook, ...]]                the asks that some plugin answers
+    relay -> shim   [id, hook, argument]
+    shim  -> relay  [id, "none" | "principal" | "grant" | "deny" | "away", value]
+
+`deny` carries [reason, close code], `away` a reason to try again later. Facts are [hook, node, Unix seconds, fact].
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import orjson
+
+from relay.errors import Deny, Malformed, RelayError, Unavailable
+from relay.grants import Grant, Principal
+from relay.hooks import ASKS, FACTS, Ask, ConnectAsked, Fact, JoinAsked
+from relay.types import NodeId
+
+__all__ = ["LENGTH", "MAX_FRAME", "VERSION", "Answer", "answer", "argument", "fact", "frame", "told", "value"]
+
+VERSION = 1
+LENGTH = 4
+MAX_FRAME = 1 << 20
+"""Bytes; a token has at most 8 KB, a principal's rooms rarely more."""
+
+Answer = Principal | Grant | None
+_KINDS: dict[str, type] = {"principal": Principal, "grant": Grant}
+_HOOKS = {kind: hook for hook, kind in FACTS.items()}
+
+
+def frame(content: object) -> bytes:
+    """One message, ready to be written."""
+    body = orjson.dumps(content, default=_plain)
+    return len(body).to_bytes(LENGTH, "big") + body
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    raise TypeError(type(value).__name__)
+
+
+def argument(hook: str, said: object) -> Ask:
+    """An ask's argument as it was before it crossed. Raises Malformed."""
+    kind = ASKS.get(hook)
+    given = dict(_mapping(said))
+    if kind is JoinAsked:
+        given["principal"] = _build(Principal, given.get("principal"))
+        return JoinAsked(**_known(JoinAsked, given))
+    if kind is ConnectAsked:
+        return ConnectAsked(**_known(ConnectAsked, given))
+    raise Malformed(f"unknown ask {hook!r}")
+
+
+def answer(given: Answer | RelayError) -> list[object]:
+    """Kind and value of an answer."""
+    match given:
+        case None:
+            return ["none", None]
+        case Deny():
+            return ["deny", [given.reason, given.code]]
+        case RelayError():
+            return ["away", str(given)]
+        case Principal():
+            return ["principal", given]
+    return ["grant", given]
+
+
+def value(kind: object, said: Any) -> Answer:
+    """The inverse of `answer`: raises Deny and Unavailable as they were raised over there, and Malformed."""
+    match kind:
+        case "none":
+            return None
+        case "deny":
+            raise Deny(*said)
+        case "away":
+            raise Unavailable(said)
+        case "principal" | "grant":
+            built: Principal | Grant = _build(_KINDS[str(kind)], said)
+            return built
+    raise Malformed(f"unknown answer {kind!r}")
+
+
+def fact(said: Fact, node: NodeId, at: float) -> bytes:
+    """A fact as it stands in the stream."""
+    return orjson.dumps([_HOOKS[type(said)], node, at, asdict(said)])
+
+
+def told(entry: bytes) -> tuple[str, NodeId, float, Fact]:
+    """The inverse of `fact`: hook, node, time, fact. Raises Malformed."""
+    try:
+        hook, node, at, said = orjson.loads(entry)
+        kind = FACTS[hook]
+    except (ValueError, KeyError, TypeError):
+        raise Malformed("not a fact") from None
+    built: Fact = _build(kind, said)
+    return hook, NodeId(node), float(at), built
+
+
+def _build(kind: type, said: object) -> Any:
+    given = _known(kind, _mapping(said))
+    if isinstance(given.get("scopes"), list):
+        given["scopes"] = frozenset(given["scopes"])
+    if isinstance(given.get("actors"), list):
+        given["actors"] = tuple(given["actors"])
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise Malformed(f"not a {kind.__name__}: {error}") from None
+
+
+def _known(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that a newer side has added are left out."""
+    names = {field.name for field in fields(kind)}
+    return {name: one for name, one in given.items() if name in names}
+
+
+def _mapping(said: object) -> Mapping[str, Any]:
+    if not isinstance(said, dict):
+        raise Malformed("not an object")
+    return said
