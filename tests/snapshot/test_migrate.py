@@ -2,14 +2,19 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
-from relay.errors import StartError
+from relay.errors import Quarantined, StartError
+from relay.journal import Entry
+from relay.snapshot import Segment
+from relay.snapshot.archive import pack
 from relay.snapshot.migrate import Migration, migrate, migrations
 from relay.snapshot.postgres import PostgresSnapshotStore
+from relay.types import Actor, Edit, NodeId, Position, RoomId
 
 TWO = [
     Migration(1, "first", "CREATE TABLE relay.a (n integer); INSERT INTO relay.a VALUES (1)"),
@@ -109,3 +114,49 @@ async def test_changed_checksum_is_refused(url: str, connection: asyncpg.Connect
     await connection.execute("DELETE FROM relay.migration WHERE version = 1")
     with pytest.raises(StartError, match="0001_first"):
         await migrate(connection, TWO)
+
+
+async def test_upgrade_with_data(url: str, connection: asyncpg.Connection) -> None:
+    """A database of schema version 2, with rooms, history and tombstones, reads the same after the upgrade, and its
+    archive was not copied to get there."""
+    await migrate(connection, migrations()[:2])
+    now = time.time_ns() // 1_000_000
+    ahead = now + 90 * 86_400_000  # by a clock that was wrong
+    entries = [
+        Entry(Position(1, ms, 0), NodeId("n"), (Edit(Actor("ann"), b"%d" % ms),))
+        for ms in (5, now - 10**10, now, ahead)
+    ]
+    for one in entries:
+        (block,) = pack([one])
+        await connection.execute(
+            "INSERT INTO relay.archive VALUES ('a', $1, $2, $3, $4, $5, $6, $7, $8)",
+            *block.first, *block.last, block.entries, block.data,
+        )  # fmt: skip
+    await connection.execute(
+        """
+        INSERT INTO relay.room (room, segments, size, upto_epoch, upto_ms, upto_seq, quarantined)
+            VALUES ('a', 2, 6, 1, 20, 0, NULL), ('b', 1, 3, 1, 10, 0, 'bad');
+        INSERT INTO relay.segment VALUES
+            ('a', 0, NULL, NULL, NULL, 1, 10, 0, 'one', 'c'), ('a', 1, 1, 10, 0, 1, 20, 0, 'two', 'd'),
+            ('b', 0, NULL, NULL, NULL, 1, 10, 0, 'one', 'c');
+        INSERT INTO relay.deleted VALUES ('gone', 7);
+        """
+    )
+    file = await connection.fetchval("SELECT pg_relation_filenode('relay.archive')")
+    store = await PostgresSnapshotStore.connect(url)
+    try:
+        assert [segment.state for segment in await store.load(RoomId("a"))] == [b"one", b"two"]
+        with pytest.raises(Quarantined, match="bad"):
+            await store.load(RoomId("b"))
+        assert await store.deleted(RoomId("gone")) == 7
+        assert await store.history(RoomId("a"), None) == entries
+        files = "SELECT pg_relation_filenode(relid) FROM pg_partition_tree('relay.archive') WHERE isleaf"
+        assert file in [row[0] for row in await connection.fetch(files)]
+        await store.archive(RoomId("a"), entries)
+        await store.tend()
+        assert await store.history(RoomId("a"), None) == entries
+        assert await store.store(RoomId("a"), Segment(None, Position(1, now, 0), b"all", b""))
+        assert await store.delete(RoomId("a"))
+        assert await store.history(RoomId("a"), None) == []
+    finally:
+        await store.close()
