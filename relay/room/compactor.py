@@ -12,14 +12,15 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
-from relay.errors import CodecDied, Malformed, RelayError, Unavailable
+from relay.errors import CodecDied, Malformed, RelayError, StreamLost, Unavailable
 from relay.journal import Entry, Journal
-from relay.room.load import replay
+from relay.room.load import held, replay
 from relay.room.log import Flush
 from relay.room.room import Room
 from relay.snapshot import Segment, SnapshotStore
 from relay.tasks import spawn
 from relay.types import NodeId, Position
+from relay.yjs.known import Known
 
 if TYPE_CHECKING:
     from relay.codec.pool import CodecPool
@@ -136,6 +137,7 @@ class Compactor:
         stored = list(room.log.segments)
         if upto is None or not flushes:
             return True
+        entries = [Entry(_position(f.position), f.node or self._node, tuple(f.edits)) for f in flushes]
         kept = len(stored)
         spare = max(SMALL, sum(flush.size for flush in flushes)) if rest else 0
         state, clocks = await self._codec.compact([payload for flush in flushes for payload in flush.payloads])
@@ -147,7 +149,6 @@ class Compactor:
             kept -= 1
         after = stored[kept - 1].segment.upto if kept else None
         segment = Segment(after, upto, state, clocks)
-        entries = [Entry(_position(f.position), f.node or self._node, tuple(f.edits)) for f in flushes]
         if not await self._put(room, entries, segment):
             return False
         self._counters.snapshot_bytes += len(state)
@@ -168,23 +169,54 @@ class Compactor:
            the stream to its end and take in what is unknown.
         2. Only then look where the stored chain ends. If that is where this room thinks, nobody else had stored, and
            so nobody trimmed, when the stream was looked at: step 1 saw all. Else take their chain, and begin again.
+
+        What this room was told is saved and the stream does not have, though nobody trimmed it, the journal has
+        forgotten: then it has to be appended again first.
         """
         while True:
             count, flushes = await self._count(room)
-            upto = max((_position(flush.position) for flush in flushes), default=room.log.upto())
+            had = [_position(flush.position) for flush in flushes]
+            upto = max(had, default=room.log.upto())
+            forgotten = False
             if count != len(flushes):
                 entries = await self._read(room)
+                # An epoch that was begun from outside keeps the ids of the entries it took over.
+                forgotten = not {position[1:] for position in had} <= {entry.position[1:] for entry in entries}
                 have = room.log.saved_positions()
                 await replay(room, [e for e in entries if e.position not in have], self._codec, self._inline_parse)
                 upto = entries[-1].position if entries else room.log.upto()
                 flushes = room.log.journalled(upto)
             info = await self._snapshots.info(room.name)
             end = info.upto if info is not None and info.segments else None
+            if room.saving.away or any(flush.position is None for flush in flushes):
+                raise Unavailable("the journal was away meanwhile")
             if end == room.log.upto() or room.closed:
+                if forgotten and not room.closed:
+                    self._forgotten(room, "the stream has lost edits")
                 return flushes, upto
-            if end is None:
-                raise Unavailable("the stored document is gone")  # deleted: a hint is on its way
-            room.adopt(await self._snapshots.load(room.name))
+            await self._take_over(room)
+
+    async def _take_over(self, room: Room) -> None:
+        """Another relay has stored more: its chain is ours, once we have seen that it holds what we would let go.
+
+        It lacks that where the journal forgot an edit before the other relay had read it.
+        """
+        segments = await self._snapshots.load(room.name)
+        if not segments:
+            raise Unavailable("the stored document is gone")  # deleted: a hint is on its way
+        stored = Known()
+        for segment in segments:
+            stored.load(segment.clocks, segment.state)
+        for flush in room.log.journalled(segments[-1].upto):
+            for payload in flush.payloads:
+                if not await held(stored, payload, self._codec, self._inline_parse):
+                    self._forgotten(room, "another relay has stored past edits that it never saw")
+        room.adopt(segments)
+
+    def _forgotten(self, room: Room, why: str) -> None:
+        error = StreamLost(why)
+        room.saving.fail(error)
+        raise error
 
     async def _count(self, room: Room) -> tuple[int, list[Flush]]:
         """How many entries the stream has, and the flushes that this room knew to be there at that very moment."""
@@ -195,6 +227,8 @@ class Compactor:
                 return
             if isinstance(result, RelayError):
                 counted.set_exception(result)
+            elif room.saving.away:  # it may have forgotten what we think it has
+                counted.set_exception(Unavailable("the journal was away"))
             else:
                 counted.set_result((result, room.log.journalled()))
 

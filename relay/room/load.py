@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from relay.journal import Entry
 from relay.room.room import Room
+from relay.yjs.known import Known
 from relay.yjs.merge import merge
 from relay.yjs.update import Layout, TooManyStructs, parse
 
 if TYPE_CHECKING:
     from relay.codec.pool import CodecPool
 
-__all__ = ["replay"]
+__all__ = ["held", "replay"]
 
 BREATHE = 100
 """Entries taken in before others get a turn of the loop."""
@@ -22,6 +23,8 @@ async def replay(room: Room, entries: Sequence[Entry], codec: "CodecPool", inlin
     """Take entries that the journal has into the room, and give what is new in them to whoever is there. In a room
     that has one of them already it changes nothing. Raises Malformed and CodecDied: poison."""
     for count, entry in enumerate(entries, 1):
+        if (upto := room.log.upto()) is not None and entry.position <= upto:
+            continue  # stored since it was read
         fresh = False
         payloads: list[bytes] = []
         layouts: list[Layout] = []
@@ -44,3 +47,14 @@ async def replay(room: Room, entries: Sequence[Entry], codec: "CodecPool", inlin
         room.absorb(entry, payloads, fresh)
         if count % BREATHE == 0:
             await asyncio.sleep(0)
+
+
+async def held(known: Known, update: bytes, codec: "CodecPool", inline_parse: int) -> bool:
+    """Whether all of `update` is in `known`. Raises Malformed and CodecDied."""
+    try:
+        if len(update) <= inline_parse:
+            return known.holds(parse(update, 500))
+    except TooManyStructs:
+        pass
+    update, clocks = await codec.summarise(update)
+    return known.covers(clocks, update)

@@ -59,7 +59,9 @@ class Flush:
         self.told = False  # authors got the others' edits early, because the journal is away
 
     def of_others(self, member: Member) -> list[bytes]:
-        """The edits that `member` did not make; only until the flush is saved."""
+        """The edits that `member` did not make. Once the flush was saved that is not known any more: all of them."""
+        if not self.writers:
+            return self.payloads
         return [edit.update for edit, writer in zip(self.edits, self.writers, strict=True) if writer is not member]
 
 
