@@ -142,12 +142,12 @@ def _body_error(model: type[BaseModel], error: Any, data: Any) -> FieldError:
     return FieldError(pointer=pointer, code=error["type"], detail=_sentence(error, "field"), did_you_mean=guess)
 
 
-def _pointer(location: Sequence[str | int], data: Any, missing: bool) -> str:
+def _pointer(location: Sequence[Any], data: Any, missing: bool) -> str:
     """The JSON pointer (RFC 6901) of a pydantic location, which also names the branches of unions on its way."""
     parts: list[str] = []
     at: Any = data
     for n, part in enumerate(location):
-        if (isinstance(at, dict) and part in at) or (isinstance(at, list) and part in range(len(at))):
+        if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int) and part < len(at)):
             at = at[part]
         elif not (missing and n == len(location) - 1):
             continue

@@ -1,0 +1,1 @@
+"""SQL of the tables that the conventions keep; see `relay.migrate`."""
