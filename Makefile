@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+BENCH  := bench
 
-.PHONY: serve install test slow faults lint types imports check page bench load clean
+.PHONY: serve install test slow faults lint types imports check contracts page bench load clean
 
 serve: install            ## run the relay on an own PostgreSQL and Valkey
 	$(BIN)/relay serve $(ARGS)
@@ -41,10 +42,21 @@ imports: $(VENV)/.installed-test
 
 check: lint types imports
 
-bench: $(VENV)/.installed  ## what an edit costs inside the process
+contracts: $(VENV)/.installed-test  ## generate what comes from the .proto files
+	$(BIN)/python -m relay.contracts.generate $(ARGS)
+	$(BIN)/python -m relay.contracts.reference > contrib/events.md
+	$(BIN)/python -m relay.contracts.asyncapi > contrib/asyncapi.json
+
+bench: $(VENV)/.installed  ## what things cost on this machine: about six minutes; JSON in bench/ (or BENCH=...)
+	mkdir -p $(BENCH)
 	$(BIN)/python benchmarks/edit_path.py
 	$(BIN)/python benchmarks/edit_path.py --members 50
 	$(BIN)/python benchmarks/edit_path.py --members 50 --senders 10 --batch 4 --edits 4000
+	$(BIN)/python benchmarks/cold_start.py --json $(BENCH)/cold_start.json
+	$(BIN)/python benchmarks/keystroke.py --json $(BENCH)/keystroke.json
+	$(BIN)/python benchmarks/open.py --json $(BENCH)/open.json
+	$(BIN)/python benchmarks/idle_rooms.py --json $(BENCH)/idle_rooms.json
+	$(BIN)/python benchmarks/workers.py --json $(BENCH)/workers.json
 
 load:
 	@echo "There are no load tests yet: 'make bench' measures one process." >&2; exit 1

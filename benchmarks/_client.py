@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-__all__ = ["Client", "backspace", "framed", "keystroke", "percentile", "uint"]
+__all__ = ["Client", "backspace", "edits_in", "framed", "keystroke", "percentile", "uint"]
 
 HEAD = 32
 """Bytes of a message that are looked at."""
@@ -46,6 +46,14 @@ def backspace(client: int, clock: int) -> bytes:
     return b"\0\1" + uint(client) + b"\1" + uint(clock) + b"\1"
 
 
+def edits_in(head: bytes) -> int:
+    """How many keystrokes of one client a sync update holds, by its first bytes."""
+    at = 2
+    while head[at] > 127:
+        at += 1
+    return head[at + 2] if head[at + 1] else 1
+
+
 def percentile(samples: list[float], share: float) -> float:
     return sorted(samples)[min(len(samples) - 1, int(len(samples) * share))]
 
@@ -78,8 +86,12 @@ class Client(asyncio.Protocol):
             f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         if join:
-            client.transport.write(framed(b"\0\0" + uint(len(vector)) + vector))
+            client.ask(vector)
         return client
+
+    def ask(self, vector: bytes = b"\0") -> None:
+        """Ask for the document past `vector`."""
+        self.transport.write(framed(b"\0\0" + uint(len(vector)) + vector))
 
     def update(self, update: bytes) -> None:
         """Send an update."""
