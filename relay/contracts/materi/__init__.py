@@ -1,0 +1,1 @@
+"""The contracts by their protobuf package, `materi`."""

@@ -1,0 +1,1 @@
+"""Package `materi.v1`: the `.proto` files, and the code generated from them."""
