@@ -72,7 +72,7 @@ class Saving:
         self._tail = tail
         self._on_failed = on_failed
         self._echoes: dict[Member, list[bytes]] = {}
-        self._again: deque[Flush] = deque()  # kept through an outage, and not yet given to the journal again
+        self._again: deque[Flush] | None = None  # kept through an outage, and not yet given to the journal again
         self._kept = 0  # bytes of the backlog that are this room's
         self._in_flight = 0  # bytes given to the journal and not yet answered
         self._term = 0  # counts outages: answers to appends made before the last one mean nothing
@@ -84,7 +84,7 @@ class Saving:
         if self.away:
             self._keep(flush.size)
             self._tell_early(flush)
-        elif self._again:
+        elif self._again is not None:
             self._tell_early(flush)
             self._again.append(flush)
         else:
@@ -112,8 +112,8 @@ class Saving:
             if several and self.awaited:
                 self.awaited -= 1
                 self._room.go_on()
-            if self._again:
-                self._append_again()
+            if self._again is not None:
+                self._append_again(self._again)
 
     def saved(self, flush: Flush, position: Position) -> None:
         """The journal has `flush`: tell its authors."""
@@ -187,7 +187,9 @@ class Saving:
             return
         self.away = True
         self._term += 1
-        self._again.clear()
+        if self._again is not None:
+            self._again.clear()
+            self._again = None
         self._in_flight = 0
         self.awaited = 0
         self._keep(sum(flush.size for flush in self._room.log.unsaved()))
@@ -218,13 +220,15 @@ class Saving:
             self._room.log.saved = 0
             for flush in self._room.log.flushes:
                 flush.position = None
-        self._again.extend(self._room.log.unsaved())
-        self._append_again()
+        self._again = deque(self._room.log.unsaved())
+        self._append_again(self._again)
 
-    def _append_again(self) -> None:
+    def _append_again(self, again: deque[Flush]) -> None:
         """All at once may be more than the journal queues: it would be refused again, and for ever."""
-        while self._again and self._in_flight < AGAIN:
-            self._append(self._again.popleft())
+        while again and self._in_flight < AGAIN:
+            self._append(again.popleft())
+        if not again:
+            self._again = None
 
     def _keep(self, size: int) -> None:
         self._kept += size
