@@ -28,6 +28,7 @@ import uvloop
 
 from relay import embedded
 from relay.codec.pool import CodecPool
+from relay.embedded.postgres import SUPERUSER
 from relay.grants import Grant
 from relay.journal.memory import MemoryJournal
 from relay.metrics import Counters
@@ -201,6 +202,14 @@ class Day:
             assert await self._registry.compactor.snapshot(room, rest=True)
 
 
+async def hurry_autovacuum(url: str) -> None:
+    """Let it look every second. By default that is every minute, in which a week passes here."""
+    admin = await asyncpg.connect(url.replace("://relay@", f"://{SUPERUSER}@"))
+    await admin.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    await admin.execute("SELECT pg_reload_conf()")
+    await admin.close()
+
+
 async def main(options: argparse.Namespace) -> None:
     counters = Counters()
     codec = CodecPool(1, counters)
@@ -208,6 +217,7 @@ async def main(options: argparse.Namespace) -> None:
         Path(directory).chmod(0o755)
         async with await embedded.start(Path(directory) / "data", postgres=True, valkey=False) as own:
             store = await PostgresSnapshotStore.connect(own.database_url)
+            await hurry_autovacuum(own.database_url)
             connection = await asyncpg.connect(own.database_url)
             written = Written(store)
             journal = MemoryJournal(NODE)

@@ -39,6 +39,23 @@ LOW_DISK = 1 << 30
 MAX_SKEW = 1.0
 SLOW_LOOP = 20_000
 """Turns of an idle event loop per second; uvloop makes well over a hundred thousand on a server."""
+LATE = 30.0
+"""Seconds a replica may be behind before somebody should look."""
+
+_DATABASE = """
+SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int / 10000 AS major,
+       pg_is_in_recovery() AS replica, has_schema_privilege(current_schema(), 'CREATE') AS creates,
+       current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AS durable,
+       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS connections,
+       (SELECT sum(numbackends)::int - 1 FROM pg_stat_database) AS used,
+       to_regclass('relay.archive_default') IS NOT NULL AS archive
+"""
+_UNSORTED = "SELECT EXISTS (SELECT FROM relay.archive_default) AS found"
+_REPLICA = """
+SELECT pg_is_in_recovery() AS replica, (SELECT system_identifier FROM pg_control_system()) AS system,
+       CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+            ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END AS late
+"""
 
 
 class Check(NamedTuple):
@@ -56,6 +73,8 @@ async def examine(
     host: str = "127.0.0.1",
     port: int = 8080,
     database_url: str | None = None,
+    database_read_url: str | None = None,
+    database_pool: int = 8,
     redis_url: str | None = None,
     max_connections: int = 50_000,
 ) -> list[Check]:
@@ -74,7 +93,9 @@ async def examine(
         checks.append(_embedded("valkey", binary, data))
     remote: list[Coroutine[Any, Any, list[Check]]] = []
     if database_url:
-        remote.append(_database(database_url))
+        remote.append(_database(database_url, database_pool))
+        if database_read_url:
+            remote.append(_replica(database_read_url, database_url))
     if redis_url:
         remote.append(_redis(redis_url))
     for found in await asyncio.gather(*remote):
@@ -190,41 +211,81 @@ def _nearest(path: Path) -> Path:
     return path
 
 
-async def _database(url: str) -> list[Check]:
+async def _database(url: str, pool: int) -> list[Check]:
     name, where = "database", _place(url)
-    fix = f"check that PostgreSQL runs at {where} and that DATABASE_URL has the right user and password"
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            connection = await asyncpg.connect(url, timeout=TIMEOUT)
-            try:
-                begin = time.perf_counter()
-                row = await connection.fetchrow(
-                    "SELECT current_setting('server_version') AS version,"
-                    " current_setting('server_version_num')::int / 10000 AS major,"
-                    " pg_is_in_recovery() AS replica,"
-                    " has_schema_privilege(current_schema(), 'CREATE') AS creates,"
-                    " current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AS durable"
-                )
-                took = time.perf_counter() - begin
-            finally:
-                await connection.close(timeout=1.0)
-    except TimeoutError:
-        return [Check(name, False, f"{where} does not answer within {TIMEOUT:.0f} s", fix)]
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return [Check(name, False, f"{where}: {_reason(error)}", fix)]
+    asked = await _ask(url, _DATABASE)
+    if isinstance(asked, str):
+        fix = f"check that PostgreSQL runs at {where} and that DATABASE_URL has the right user and password"
+        return [Check(name, False, asked, fix)]
+    row, took = asked
     detail = f"PostgreSQL {row['version']} at {where}, answers in {took * 1000:.1f} ms"
     if row["major"] < MIN_POSTGRES:
         return [Check(name, False, detail, f"upgrade to PostgreSQL {MIN_POSTGRES} or later")]
     if row["replica"]:
         return [Check(name, False, f"{detail}: a replica, read-only", "point DATABASE_URL at the primary")]
-    checks = [Check(name, True, detail)]
+    checks = [Check(name, True, detail), _room_for(pool, row["connections"], row["used"])]
     if not row["creates"]:
         fix = "GRANT CREATE ON SCHEMA public TO the user of DATABASE_URL: migrations make tables"
         checks.append(Check("schema", False, "the user may not create tables", fix))
     if not row["durable"]:
         fix = "set fsync and synchronous_commit to on: the journal is trimmed once a snapshot is committed"
         checks.append(Check("durability", False, "PostgreSQL may lose what it has committed", fix))
+    if row["archive"]:
+        checks += await _archive(url)
     return checks
+
+
+def _room_for(pool: int, connections: int, used: int) -> Check:
+    detail = f"{used} of {connections} in use, each relay process takes up to {pool}"
+    fix = "raise max_connections, lower database_pool, or put a pooler before it (database_pooler)"
+    return Check("connections", True if connections - used >= pool else None, detail, fix)
+
+
+async def _archive(url: str) -> list[Check]:
+    """Whether months are made in time; what has none can't be dropped with it."""
+    asked = await _ask(url, _UNSORTED)
+    if isinstance(asked, str) or not asked[0]["found"]:
+        return []
+    fix = "let the relay's user own the tables of the schema relay, or look for a clock that is ahead"
+    return [Check("archive", None, "there are entries in relay.archive_default, for which no month was made", fix)]
+
+
+async def _replica(url: str, primary_url: str) -> list[Check]:
+    """Only a copy of the primary is of use; one that is away or behind costs speed and nothing else."""
+    name, where = "replica", _place(url)
+    asked, primary = await asyncio.gather(_ask(url, _REPLICA), _ask(primary_url, _REPLICA))
+    if isinstance(asked, str):
+        fix = "check DATABASE_READ_URL; meanwhile documents are loaded from the primary"
+        return [Check(name, None, asked, fix)]
+    row, took = asked
+    detail = f"{where}, answers in {took * 1000:.1f} ms"
+    if not isinstance(primary, str) and primary[0]["system"] != row["system"]:
+        fix = "point DATABASE_READ_URL at a physical replica of DATABASE_URL's server, or unset it"
+        return [Check(name, None, f"{detail}: not a replica of that primary", fix)]
+    if not row["replica"]:
+        return [Check(name, None, f"{detail}: the primary itself", "point DATABASE_READ_URL at a replica, or unset it")]
+    fix = "a replica that lags is asked in vain: look at its disk and network, or unset DATABASE_READ_URL"
+    late = float(row["late"] or 0)
+    return [Check(name, True if late <= LATE else None, f"{detail}, {late:.1f} s behind", fix)]
+
+
+async def _ask(url: str, query: str) -> tuple[asyncpg.Record, float] | str:
+    """The row, and how long it took; or why there is none."""
+    where = _place(url)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            # Nothing prepared, so that a pooler may be in between.
+            connection = await asyncpg.connect(url, timeout=TIMEOUT, statement_cache_size=0)
+            try:
+                begin = time.perf_counter()
+                async with connection.transaction():
+                    return await connection.fetchrow(query), time.perf_counter() - begin
+            finally:
+                await connection.close(timeout=1.0)
+    except TimeoutError:
+        return f"{where} does not answer within {TIMEOUT:.0f} s"
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return f"{where}: {_reason(error)}"
 
 
 async def _redis(url: str) -> list[Check]:

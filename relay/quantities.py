@@ -111,9 +111,9 @@ def _show_time(seconds: float) -> str:
 
 
 _SIZES = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_TIMES = {"": 1, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600}
+_TIMES = {"": 1, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _size = _quantity(_SIZES, "a size such as 65536 (bytes), 64KiB or 5MB")
-_time = _quantity(_TIMES, "a duration such as 30s, 500ms, 2m or 1.5 (seconds)")
+_time = _quantity(_TIMES, "a duration such as 30s, 500ms, 2m, 90d or 1.5 (seconds)")
 
 TEXT = Kind("text", _text)
 COUNT = Kind("count", _count)

@@ -401,7 +401,7 @@ def markdown() -> str:
         "Later wins: defaults, `relay.toml` (or `--config PATH`), environment, flags. `max_message` is `max_message`",
         "in the file's `[limits]` table, `RELAY_MAX_MESSAGE` in the environment, `--max-message` on the command line;",
         "`DATABASE_URL`, `REDIS_URL` and `PORT` work without the prefix too. Sizes are bytes or `64KiB`, `5MB`;",
-        "durations are seconds or `500ms`, `30s`, `2m`, `1h`. A relative path starts at the file it is written in, or",
+        "durations are seconds or `500ms`, `30s`, `1h`, `90d`. A relative path starts at the file it is written in, or",
         "at the working directory. An empty variable counts as unset; unknown names and wrong values stop the start.",
         "",
         "Written by `python -m relay.settings`; do not edit.",

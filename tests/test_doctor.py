@@ -15,6 +15,7 @@ import redis.asyncio
 from relay import doctor, embedded
 from relay.doctor import Check, examine, exit_code, render
 from relay.embedded import postgres as embedded_postgres
+from relay.snapshot.postgres import PostgresSnapshotStore
 
 
 async def found(tmp_path, **settings):
@@ -104,6 +105,43 @@ async def test_database(tmp_path, postgres):
     assert checks["database"].detail.startswith("PostgreSQL 18.")
     assert checks["durability"].ok is False
     assert "schema" not in checks
+
+
+async def test_database_has_room_for_the_pool(tmp_path, postgres):
+    """A pool larger than what the server has left deserves a look."""
+    assert (await found(tmp_path, database_url=postgres))["connections"].ok is True
+    check = (await found(tmp_path, database_url=postgres, database_pool=60))["connections"]
+    assert check.ok is None
+    assert "of 47 in use" in check.detail
+
+
+async def test_archive_without_a_month(tmp_path, postgres_server):
+    """Entries that no month was made for are pointed out."""
+    url = postgres_server.create_database()
+    store = await PostgresSnapshotStore.connect(url)
+    await store.close()
+    assert "archive" not in await found(tmp_path, database_url=url)
+    connection = await asyncpg.connect(url)
+    await connection.execute("INSERT INTO relay.archive VALUES ('a', 1, 1, 1, 1, 999999999999999, 1, 1, '')")
+    await connection.close()
+    assert (await found(tmp_path, database_url=url))["archive"].ok is None
+
+
+async def test_replica(tmp_path, postgres, monkeypatch):
+    """A read URL that leads to the primary, nowhere, or elsewhere deserves a look; documents load all the same."""
+    settings = {"database_url": postgres, "database_read_url": postgres}
+    check = (await found(tmp_path, **settings))["replica"]
+    assert check.ok is None
+    assert "the primary itself" in check.detail
+    settings["database_read_url"] = f"postgresql://u@/d?host={tmp_path}"
+    assert (await found(tmp_path, **settings))["replica"].ok is None
+    settings["database_read_url"] = postgres
+    monkeypatch.setattr(doctor, "_REPLICA", "SELECT true AS replica, random() AS system, 0 AS late")
+    assert "not a replica of" in (await found(tmp_path, **settings))["replica"].detail
+    for late, ok in ((3, True), (300, None)):
+        monkeypatch.setattr(doctor, "_REPLICA", f"SELECT true AS replica, 1 AS system, {late} AS late")
+        check = (await found(tmp_path, **settings))["replica"]
+        assert (check.ok, f"{late}.0 s behind" in check.detail) == (ok, True)
 
 
 async def test_database_without_create(tmp_path, postgres):

@@ -212,6 +212,13 @@ def test_burst_must_fit_a_message() -> None:
         read("--max-message 200MiB")
 
 
+def test_read_replica_is_of_a_database() -> None:
+    """The embedded PostgreSQL has no replica."""
+    with pytest.raises(StartError, match="database_read_url without database_url"):
+        read("--database-read-url postgresql://replica/relay")
+    assert read("--database-url postgresql://db/relay --database-read-url postgresql://replica/relay").database_read_url
+
+
 def test_help_renders() -> None:
     """Every help text survives argparse's formatting and names its default."""
     parser = argparse.ArgumentParser()

@@ -12,7 +12,18 @@ from relay.settings import add_arguments, load
 
 __all__ = ["add_flags", "run"]
 
-SETTINGS = ("config", "host", "port", "data", "database_url", "redis_url", "max_connections", "open")
+SETTINGS = (
+    "config",
+    "host",
+    "port",
+    "data",
+    "database_url",
+    "database_read_url",
+    "database_pool",
+    "redis_url",
+    "max_connections",
+    "open",
+)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
             host=settings.host,
             port=settings.port,
             database_url=settings.database_url,
+            database_read_url=settings.database_read_url,
+            database_pool=settings.database_pool,
             redis_url=settings.redis_url,
             max_connections=settings.max_connections,
         )
