@@ -10,7 +10,7 @@ import orjson
 
 __all__ = ["date", "print_json", "progress", "size", "table"]
 
-RIGHT = frozenset(("size", "segments", "entries", "edits", "bytes"))
+RIGHT = frozenset(("size", "segments", "entries", "edits", "bytes", "connections", "rooms", "clients", "unsaved"))
 """Columns of numbers."""
 
 

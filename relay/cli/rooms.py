@@ -12,6 +12,7 @@ import uvloop
 from relay.cli import output
 from relay.cli.inspect import Inspected, inspect
 from relay.cli.services import SETTINGS, Services, connect
+from relay.cli.where import where
 from relay.errors import CodecDied, Malformed, Quarantined, RelayError
 from relay.journal import Entry
 from relay.log import configure
@@ -56,6 +57,10 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     aside = command("quarantine", "set a document aside: nobody may open it until it is released")
     aside.add_argument("--reason", required=True, help="for whoever wonders")
     command("release", "let people open a quarantined document again")
+    places = command(
+        "where", "which relays have a document open; without one, which relays there are", room=False, json=True
+    )
+    places.add_argument("room", metavar="ROOM", type=_room, nargs="?", help="the document's name")
     history = command("history", "who wrote when", json=True)
     history.add_argument("--limit", type=_count, default=50, help="the latest so many entries [50]")
 
@@ -273,4 +278,5 @@ ACTIONS: dict[str, Command] = {
     "quarantine": _quarantine,
     "release": _release,
     "history": _history,
+    "where": where,
 }

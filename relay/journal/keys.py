@@ -8,6 +8,8 @@
                                       intervene.lua renames it
     materi:control            stream  relay.control              none: its last thousand entries
     materi:{<room>}:relays    channel relay.shard.redis          pub/sub: nothing is kept
+    materi:{nodes}:node:<id>  string  relay.shard.cluster        some seconds: renewed while the relay lives
+    materi:{nodes}:seen       zset    relay.shard.cluster        none: ids not renewed for an hour are dropped
 
 The braces are a Redis Cluster hash tag: all keys of a room live in one slot, so one script may touch them. Braces in a
 room's name would end the tag early, hence they are percent-encoded. The epoch is part of the stream's name: an append
@@ -17,9 +19,10 @@ script. A deleted room's epoch stays for a minute so that its successor is great
 An evicted stream is a lost document: the server's `maxmemory-policy` must not be one of `allkeys-*`.
 """
 
-from relay.types import Position, RoomId
+from relay.types import NodeId, Position, RoomId
 
 __all__ = [
+    "NODES",
     "PATTERN",
     "PROBE",
     "TOMBSTONE_MS",
@@ -27,6 +30,7 @@ __all__ = [
     "channel_room",
     "entry_id",
     "epoch_key",
+    "node_key",
     "room_of",
     "stream_key",
     "stream_prefix",
@@ -35,6 +39,8 @@ __all__ = [
 TOMBSTONE_MS = 60_000
 PATTERN = b"materi:{*}:j:*"
 """Matches every stream, for SCAN."""
+NODES = b"materi:{nodes}:seen"
+"""The ids of relays, by the Unix second when they were last heard; what they said is under `node_key`."""
 PROBE = b"materi:{}:probe"
 """Never exists. An append to it writes nothing, and fails like a real one on a server that is loading or a replica."""
 
@@ -67,6 +73,11 @@ def channel_key(room: RoomId) -> bytes:
 def channel_room(channel: bytes) -> RoomId:
     """The inverse of `channel_key`."""
     return _unescape(channel[len("materi:{") : -len("}:relays")])
+
+
+def node_key(node: NodeId) -> bytes:
+    """What a relay says of itself."""
+    return f"materi:{{nodes}}:node:{node}".encode()
 
 
 def _escape(room: RoomId) -> str:

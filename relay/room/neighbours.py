@@ -17,6 +17,7 @@ from relay.protocol import presence as awareness
 from relay.room.load import replay
 from relay.room.presence import Elsewhere
 from relay.room.room import Room
+from relay.room.where import ANSWER, WHO, Holder
 from relay.shard import Channels
 from relay.tasks import spawn
 from relay.types import NodeId, Position, RoomId
@@ -147,6 +148,10 @@ class Neighbours:
         if room is None or room.closed:
             return
         kind, body = said[:1], said[1:]
+        if kind == WHO:
+            spawn(f"answer in {room.name}", self._tell(room, self._holding(room).encode()))
+        if kind in (WHO, ANSWER):
+            return  # whoever asks need not have the room open
         if kind == BYE:
             if (shared := self._shared.get(room)) is not None:
                 self._gone(room, shared, node)
@@ -162,6 +167,11 @@ class Neighbours:
             self._show(room, shared, node, body)
         if kind in (HELLO, HERE, EDITS):
             self._read(room, shared)
+
+    def _holding(self, room: Room) -> Holder:
+        unsaved = sum(len(flush.edits) for flush in room.log.unsaved())
+        upto = max(room.log.saved_positions(), default=room.log.upto())
+        return Holder(self._node, self.is_home(room), len(room.members), str(upto or ""), unsaved)
 
     def _introduce(self, room: Room) -> None:
         spawn(f"here in {room.name}", self._tell(room, HERE))

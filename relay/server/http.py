@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from relay.metrics import CONTENT_TYPE, Metrics
+from relay.server.admin import Admin
 from relay.server.context import Context
 
 __all__ = ["make_runner"]
@@ -42,10 +43,12 @@ async def make_runner(
     metrics: Metrics | None,
     page: bool,
     workers: Callable[[str], Awaitable[bytes]] | None = None,
+    admin: Admin | None = None,
 ) -> web.AppRunner:
     """An aiohttp application that listens nowhere: the front hands it sockets. `ready` says why we are not, or ''.
 
     workers: the metrics of the worker with that number, or of all; empty when there is no such worker.
+    admin: what only operators may ask; None on a port that is open to others.
     """
 
     async def livez(request: web.Request) -> web.Response:
@@ -77,6 +80,8 @@ async def make_runner(
     app.router.add_get("/readyz", readyz)
     if metrics is not None:
         app.router.add_get("/metrics", scrape)
+    if admin is not None:
+        app.router.add_routes(admin.routes())
     if page:
         directory = Path(str(files("relay.server"))) / "page"
 
