@@ -198,6 +198,13 @@ class Sentinels:
         _, port = self.sentinels[0].client.sentinel_get_master_addr_by_name(self.SERVICE)
         return next(server for server in self.servers if server.port == int(port))
 
+    def switch(self) -> bool:
+        """Have the replica promoted; False while it is not fit for that."""
+        try:
+            return bool(self.sentinels[0].client.sentinel_failover(self.SERVICE))
+        except redis.ResponseError:
+            return False
+
     def remove(self) -> None:
         for server in (*self.sentinels, *self.servers):
             server.remove()

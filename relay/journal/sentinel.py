@@ -5,7 +5,9 @@ from typing import Any
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
 
 __all__ = ["Master", "MasterPool"]
 
@@ -25,7 +27,8 @@ class Master:
     def __init__(self, sentinels: Sequence[tuple[str, int]], service: str, **options: Any) -> None:
         self._sentinels = sentinels
         self._service = service
-        self._options = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, **options}
+        retry = Retry(NoBackoff(), 0)
+        self._options = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": retry, **options}
         self.found: tuple[str, int] | None = None
 
     async def get_master_address(self) -> tuple[str, int]:
