@@ -4,8 +4,8 @@
 
 A `relay serve` with its own PostgreSQL and Valkey gets so many documents of `size` bytes, by one to five authors each;
 it is started again, and all are opened from their snapshots. Memory is that of the relay's process (not that of its
-databases), less the documents' bytes, a room; once with a client in every room (Hocuspocus sockets with a hundred
-documents each), and once with nobody there any more.
+databases), less the documents' bytes, a room; once with nobody there any more (a Hocuspocus socket opens a hundred, and
+leaves), and once with a client in every room, whose own memory that includes.
 """
 
 import asyncio
@@ -91,22 +91,23 @@ async def measure(relay: Relay, names: list[str], contents: list[bytes], report:
     warm = await join(relay, ["warm-up"], [])
     await asyncio.sleep(0.5)
     before, cpu = relay.rss(), cpu_seconds([relay.pid])
-    sockets = await join(relay, names, [])
-    joined, cpu = relay.rss(), cpu_seconds([relay.pid]) - cpu
-    metrics = relay.metrics()
-    if metrics["relay_rooms"] != len(names) + 1:
-        raise SystemExit(f"{metrics['relay_rooms']:g} rooms are loaded")
-    for socket in (*sockets, *warm):
+    for first in range(0, len(names), EACH):
+        (socket,) = await join(relay, names[first : first + EACH], [])
         socket.transport.abort()
+    cpu = cpu_seconds([relay.pid]) - cpu
     await asyncio.sleep(2)
     idle = cpu_seconds([relay.pid])
     await asyncio.sleep(5)
     idle = (cpu_seconds([relay.pid]) - idle) / 5
     left = relay.rss()
+    sockets = await join(relay, names, [])
+    joined = relay.rss()
     if relay.metrics()["relay_rooms"] != len(names) + 1:
         raise SystemExit("rooms left memory")
+    for socket in (*sockets, *warm):
+        socket.transport.abort()
     size = sum(map(len, contents))
-    for who, now in (("one each", joined), ("nobody", left)):
+    for who, now in (("nobody", left), ("one each", joined)):
         report.row(
             rooms=len(names),
             document_bytes=size // len(names),

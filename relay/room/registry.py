@@ -84,7 +84,9 @@ class Registry:
         self._ticker: asyncio.Task[None] | None = None
         self._tell = tell
         self.backlog = Backlog(max_backlog)
+        self._on_grown = self._grown  # bound once for all rooms
         self.recovery = Recovery(self, node, journal, snapshots)
+        self._on_failed = self.recovery.failed
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -158,8 +160,8 @@ class Registry:
             self._journal,
             self.counters,
             self._limits,
-            on_grown=self._grown,
-            on_failed=self.recovery.failed,
+            on_grown=self._on_grown,
+            on_failed=self._on_failed,
             backlog=self.backlog,
         )
         try:
