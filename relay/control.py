@@ -1,13 +1,14 @@
 """Hints to every relay: "look at this room", for what operators and APIs do to rooms that are open somewhere.
 
-A hint says nothing but the room's name; what became of the room, the stores say (`Registry.check`). The hints are a
-short Redis stream, so that a relay whose connection broke for a while finds those that it missed.
+A hint says nothing but the room's name; what became of the room, the stores say (`Registry.check`). Likewise "ask
+again what these clients may do": what they may, the plugins say. The hints are a short Redis stream, so that a relay
+whose connection broke for a while finds those that it missed.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 from redis.exceptions import RedisError
 
@@ -16,7 +17,7 @@ from relay.journal.address import Address
 from relay.tasks import spawn
 from relay.types import NodeId, RoomId
 
-__all__ = ["Control", "hint"]
+__all__ = ["KEPT", "KEY", "Control", "Recheck", "hint"]
 
 log = logging.getLogger("relay.control")
 KEY = b"materi:control"
@@ -38,12 +39,39 @@ async def hint(url: str, room: RoomId) -> None:
         await client.aclose()
 
 
-class Control:
-    """Listens for hints: `check` is awaited for each room named; when it raises Unavailable, again a moment later."""
+class Recheck(NamedTuple):
+    """Whose grants may have changed: clients of that room, actor and session, where given."""
 
-    def __init__(self, url: str, node: NodeId, check: Callable[[RoomId], Awaitable[None]]) -> None:
+    room: RoomId | None = None
+    actor: str | None = None
+    session: str | None = None
+
+    def entry(self) -> dict[Any, Any]:
+        """As it stands in the stream."""
+        return {"recheck": "", **{name: value for name, value in self._asdict().items() if value is not None}}
+
+    @classmethod
+    def read(cls, fields: Mapping[bytes, bytes]) -> "Recheck":
+        """The inverse of `entry`."""
+        room, actor, session = (fields[name].decode() if name in fields else None for name in _CONCERNED)
+        return cls(RoomId(room) if room is not None else None, actor, session)
+
+
+_CONCERNED = tuple(name.encode() for name in Recheck._fields)
+
+
+class Control:
+    """Listens for hints: `check` is awaited for each room named; when it raises Unavailable, again a moment later.
+
+    recheck: called for each `Recheck`.
+    """
+
+    def __init__(
+        self, url: str, node: NodeId, check: Callable[[RoomId], Awaitable[None]], recheck: Callable[[Recheck], None]
+    ) -> None:
         self._client = Address(url).client(f"materi-control-{node}", TIMEOUT)
         self._check = check
+        self._recheck = recheck
         self._listening: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -71,7 +99,10 @@ class Control:
                 continue
             for _, entries in cast(Any, reply or ()):
                 for entry, fields in entries:
-                    await self._look(RoomId(fields[b"room"].decode()))
+                    if b"recheck" in fields:
+                        self._recheck(Recheck.read(fields))
+                    else:
+                        await self._look(RoomId(fields[b"room"].decode()))
                     last = entry
 
     async def _look(self, room: RoomId) -> None:

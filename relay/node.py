@@ -3,32 +3,43 @@
 import asyncio
 import gc
 import logging
+import os
 import random
 import resource
 import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import cast
 
-from relay import closing, embedded
+from aiohttp import web
+
+from relay import __version__, closing, embedded
 from relay.codec.pool import CodecPool
-from relay.control import Control
+from relay.control import Control, Recheck
+from relay.crossing.client import Crossing
+from relay.crossing.facts import Facts
 from relay.dispatch import Dispatch
 from relay.errors import StartError, Unavailable
 from relay.gate import Gate
+from relay.hooks import Fact, NodeStarted, NodeStopping
 from relay.journal.redis import RedisJournal
 from relay.metrics import Metrics, measure_lag
 from relay.room.registry import Registry
 from relay.room.room import Limits
+from relay.room.where import Holder, who_has
+from relay.server.admin import Admin
 from relay.server.context import ConnectionLimits, Context
 from relay.server.front import Front, HttpHandler
 from relay.server.http import make_runner
+from relay.server.proxy import networks
 from relay.server.sharing import SharingFront, adopt
 from relay.settings import Settings
+from relay.shard.cluster import Cluster, NodeInfo
 from relay.shard.handoff import Handoff, Place
 from relay.shard.redis import RedisChannels
 from relay.snapshot.database import Limits as DatabaseLimits
@@ -36,7 +47,7 @@ from relay.snapshot.postgres import PostgresSnapshotStore
 from relay.tasks import spawn
 from relay.tokens import Verifier
 from relay.totals import add_up, figures
-from relay.types import NodeId
+from relay.types import NodeId, RoomId
 
 __all__ = ["BACKLOG", "Node", "cannot_listen"]
 
@@ -63,10 +74,13 @@ class Node:
         self.redis_url = settings.redis_url or ""
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
+        self._tell: Callable[[Fact], None] = lambda fact: None
+        self._started = time.time()
 
     async def start(self) -> None:
         """Everything up, in order of need; raises StartError with what to do about it."""
         settings = self.settings
+        proxies = networks(settings.trusted_proxies)
         _raise_descriptor_limit()
         if not (settings.database_url and settings.redis_url):
             own = await embedded.start(settings.data, postgres=not settings.database_url, valkey=not settings.redis_url)
@@ -74,7 +88,9 @@ class Node:
             self.database_url = settings.database_url or own.database_url
             self.redis_url = settings.redis_url or own.redis_url
         counters = self.metrics.counters
-        dispatch = Dispatch([Gate(await self._verifier())])
+        gate = Gate(await self._verifier())
+        crossing = await self._cross()
+        dispatch = Dispatch([gate] if crossing is None else [crossing, gate])
         self.snapshots = await PostgresSnapshotStore.connect(
             self.database_url,
             read_url=settings.database_read_url,
@@ -89,6 +105,7 @@ class Node:
             timeout=settings.journal_timeout,
             max_queued_bytes=settings.journal_buffer // 2,  # the rest is for what waits in rooms
             on_state=lambda up: self.registry.recovery.journal_state(up),
+            on_doubt=lambda concerned: self.registry.recovery.doubt(concerned),
         )
         codec = CodecPool(settings.codec_processes, counters)
         self._stack.push_async_callback(codec.close)
@@ -99,7 +116,6 @@ class Node:
             codec,
             counters,
             _room_limits(settings),
-            on_doubt=lambda concerned: self.registry.recovery.doubt(concerned),
             max_rooms=settings.max_rooms,
             inline_parse=settings.inline_parse,
             idle_unload=settings.idle_unload,
@@ -107,8 +123,9 @@ class Node:
             presence_timeout=settings.presence_timeout,
             channels=partial(RedisChannels, self.redis_url, self.id),
             max_backlog=settings.journal_buffer,
+            tell=self._tell,
         )
-        control = Control(self.redis_url, self.id, self.registry.recovery.check)
+        control = Control(self.redis_url, self.id, self.registry.recovery.check, self._recheck)
         try:
             await self.journal.start()
             await control.start()
@@ -121,12 +138,41 @@ class Node:
             dispatch=dispatch,
             counters=counters,
             limits=_connection_limits(settings),
-            authenticated=settings.authenticated,
+            authenticated=settings.authenticated or (crossing is not None and "ask_connect" in crossing.asks),
             origins=settings.origins,
+            proxies=proxies,
+            tell=self._tell,
         )
+        self.cluster = Cluster(self.redis_url, f"materi-cluster-{self.id}")
+        self._stack.push_async_callback(self.cluster.close)
         self._watch()
         await self._listen()
+        self.cluster.start(self.describe)
+        if settings.admin_port:
+            await self._listen_to_operators()
         _spare_the_collector()
+
+    def _recheck(self, whose: Recheck) -> None:
+        self.context.recheck(whose)
+
+    async def _cross(self) -> Crossing | None:
+        """The way to the plugins, if there are any. Raises StartError."""
+        settings = self.settings
+        if not settings.shim:
+            return None
+        crossing = Crossing(settings.shim, self.id, settings.shim_secret or "")
+        await crossing.start()
+        self._stack.push_async_callback(crossing.close)
+        if "ask_connect" not in crossing.asks and not (settings.authenticated or settings.loopback or settings.open):
+            raise StartError(
+                f"host {settings.host} is reachable by others and no plugin asks who they are: "
+                "enable auth, set jwt_key or jwks_url, or --open to let anyone read and write every document"
+            )
+        facts = Facts(self.redis_url, self.id, self.metrics.counters)
+        self._stack.push_async_callback(facts.close)
+        self._tell = facts.tell
+        self._tell(NodeStarted(self.id))
+        return crossing
 
     async def _verifier(self) -> Verifier | None:
         settings = self.settings
@@ -174,6 +220,9 @@ class Node:
             handoff = self._handoff = Handoff(self._place, adopting, partial(figures, self.metrics.registry))
             handoff.start()
             self._stack.callback(handoff.close)
+            if (settings.shim or "").startswith("unix:@"):
+                http.give = partial(handoff.give, self._place.workers)
+            assert self._place.listener is not None
             sharing = partial(SharingFront, self.context, http, handoff)
             self._server = await loop.create_server(sharing, sock=self._place.listener, backlog=BACKLOG)
         else:
@@ -181,9 +230,44 @@ class Node:
                 front = partial(Front, self.context, http)
                 self._server = await loop.create_server(front, settings.host, settings.port, backlog=BACKLOG)
             except OSError as error:
-                raise cannot_listen(settings, error) from None
+                raise cannot_listen(settings.host, settings.port, "--port", error) from None
         self.port = self._server.sockets[0].getsockname()[1]
         self._stack.callback(self._server.close)
+
+    async def _listen_to_operators(self) -> None:
+        """A port of their own. Workers share it: whoever is asked answers for all."""
+        settings = self.settings
+        admin = Admin(self.cluster.nodes, self.who_has)
+        workers = self._totals if self._place else None
+        runner = await make_runner(self.context, self.unready, self.metrics, False, workers, admin)
+        self._stack.push_async_callback(runner.cleanup)
+        shared = self._place is not None
+        site = web.TCPSite(runner, settings.admin_host, settings.admin_port, reuse_port=shared)
+        try:
+            await site.start()
+        except OSError as error:
+            raise cannot_listen(settings.admin_host, settings.admin_port, "--admin-port", error) from None
+
+    async def who_has(self, room: RoomId) -> list[Holder]:
+        """The relays that have `room` open, this one among them. Raises Unavailable."""
+        asker = NodeId(f"asker-{secrets.token_hex(4)}")
+        return await who_has(partial(RedisChannels, self.redis_url, asker), room)
+
+    def describe(self) -> NodeInfo:
+        """What others may know of this relay."""
+        return NodeInfo(
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            worker=self._place.number if self._place else None,
+            version=__version__,
+            started=self._started,
+            port=self.port,
+            url=self.settings.advertise or "",
+            connections=len(self.context.connections),
+            rooms=len(self.registry.rooms),
+            draining=self.context.draining,
+        )
 
     async def _totals(self, worker: str) -> bytes:
         """The metrics of one worker, or of all; of those that answer."""
@@ -192,6 +276,8 @@ class Node:
         if worker and worker not in everybody:
             return b""
         asked = [int(one) for one in everybody if one != str(here) and worker in ("", one)]
+        if self.settings.shim and worker == "":
+            asked.append(self._handoff.workers)  # the shim comes after the last
         answers = await asyncio.gather(*(self._handoff.ask(number) for number in asked))
         for _ in range(answers.count(None)):
             self.metrics.counters.errors.add("silent worker")
@@ -251,6 +337,8 @@ class Node:
     async def _drain(self) -> None:
         context, timeout = self.context, self.settings.drain_timeout
         context.draining = True
+        self._tell(NodeStopping(self.id))
+        spawn("say that we drain", self.cluster.say(), expected=(Unavailable,))
         if self._handoff is not None:
             # The other workers take who comes now.
             self._server.close()
@@ -270,11 +358,10 @@ class Node:
         log.info("drained", extra={"stored": stored})
 
 
-def cannot_listen(settings: Settings, error: OSError) -> StartError:
+def cannot_listen(host: str, port: int, flag: str, error: OSError) -> StartError:
     """The port is not ours to have."""
     return StartError(
-        f"can't listen on {settings.host} port {settings.port}: {error.strerror}; "
-        "choose another with --port, or stop what listens there"
+        f"can't listen on {host} port {port}: {error.strerror}; choose another with {flag}, or stop what listens there"
     )
 
 

@@ -23,6 +23,10 @@ from relay.quantities import COUNT, PATH, SECONDS, SIZE, SWITCH, TEXT, WORDS, Ki
 __all__ = ["Settings", "add_arguments", "load", "markdown"]
 
 
+MIN_SECRET = 16
+"""Characters of what relays and an API process on another host both know."""
+
+
 def _setting(
     default: Any,
     section: str,
@@ -66,12 +70,44 @@ class Settings:
     workers: int = _setting(
         1, "serve", COUNT, "Relay processes on this host; rooms are spread over them.", low=1, high=256
     )
+    advertise: str | None = _setting(
+        None, "serve", url("http", "https"), "URL at which others reach this relay, for `relay rooms where` to show."
+    )  # fmt: skip
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "serve", WORDS,
+        "Addresses and networks of proxies that are believed when they say whose connection it is (X-Forwarded-For: "
+        "the rightmost address that is none of them) and for which host (X-Forwarded-Host). Unset: nobody.",
+    )  # fmt: skip
     role: str = _setting("all", "serve", choice("all", "relay", "api"), "Which half of the product this command runs.")
     open: bool = _setting(
         False,
         "serve",
         SWITCH,
         "Let anyone in although `host` is not this machine alone. Without it, such a server wants a key.",
+    )
+
+    plugins: tuple[str, ...] = _setting(
+        (), "plugins", WORDS,
+        "Plugins to load, in the order in which they are asked; `relay plugins` lists those that are installed. "
+        "Each has settings of its own, in a table `[plugins.<name>]` or as `RELAY_PLUGINS_<NAME>_<SETTING>`.",
+    )  # fmt: skip
+    public_url: str | None = _setting(
+        None, "plugins", url("http", "https"), "URL at which people reach this server, for links and tokens; "
+        "unset: `http://host:port`.",
+    )  # fmt: skip
+    shim: str | None = _setting(
+        None, "plugins", url("unix", "tcp"), "Where the API process answers a relay of `role` relay: "
+        "`tcp://host:port`. A relay of `role` all starts its own.",
+    )  # fmt: skip
+    shim_listen: str | None = _setting(
+        None, "plugins", url("tcp"), "Where an API process of `role` api waits for relays on other hosts: "
+        "`tcp://host:port`. Not encrypted: for a network of your own.",
+    )  # fmt: skip
+    shim_secret: str | None = _setting(
+        None, "plugins", TEXT, "What both know, 16 characters or more; no flag: command lines are public.", secret=True
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        (), "plugins", WORDS, "Origins whose pages may call the API, `*` matching any text. Unset: none but ours."
     )
 
     jwt_key: Path | None = _setting(
@@ -228,10 +264,18 @@ class Settings:
     log_level: str = _setting("info", "log", choice("debug", "info", "warning", "error"), "Least severe level written.")
 
     metrics: bool = _setting(True, "admin", SWITCH, "Serve Prometheus metrics at `/metrics`.")
+    admin_port: int = _setting(
+        0, "admin", COUNT, "Port for operators: health, metrics and `/v1/cluster`, without a token; 0 = none.",
+        high=65535,
+    )  # fmt: skip
+    admin_host: str = _setting("127.0.0.1", "admin", TEXT, "Address for that port; keep it where operators are alone.")
     page: bool = _setting(True, "admin", SWITCH, "Serve a small editor at `/`, for trying things out.")
 
+    plugin_settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """What each plugin was given, as it was written: the plugin's own settings read it."""
+
     def __repr__(self) -> str:
-        shown = ", ".join(f"{f.name}={_masked(f.metadata, getattr(self, f.name))}" for f in fields(self))
+        shown = ", ".join(f"{name}={_masked(meta, getattr(self, name))}" for name, meta in _FIELDS.items())
         return f"Settings({shown})"
 
     @property
@@ -249,20 +293,32 @@ class Settings:
 
     def check(self) -> None:
         """Raise StartError for settings that contradict each other."""
-        if not (self.authenticated or self.loopback or self.open):
+        if not (self.authenticated or self.loopback or self.open or self.plugins or self.shim):
             raise StartError(
                 f"host {self.host} is reachable by others and no tokens are required: "
                 "set jwt_key or jwks_url, or --open to let anyone read and write every document"
             )
-        if self.role == "api":
-            raise StartError("role api: this version has no API process; use all or relay")
+        if self.role == "api" and not self.plugins:
+            raise StartError("role api runs plugins: name them with --plugins")
+        if self.role == "relay" and self.plugins:
+            raise StartError("role relay runs no plugins: name the API process that does with --shim")
+        if self.shim and self.role != "relay":
+            raise StartError("--shim names another API process than our own: that is for --role relay")
+        if self.shim_listen and self.role == "relay":
+            raise StartError("role relay has no API process to listen: leave out --shim-listen")
+        if (self.shim or self.shim_listen) and len(self.shim_secret or "") < MIN_SECRET:
+            raise StartError(
+                f"an API process that is reached over TCP needs shim_secret, {MIN_SECRET} characters or more"
+            )
         if self.database_read_url and not self.database_url:
             raise StartError("database_read_url without database_url: the embedded PostgreSQL has no replica")
         if self.burst_bytes < self.max_message:
             raise StartError("burst_bytes is less than max_message: such a message could never be sent")
 
 
-_FIELDS = {f.name: f.metadata for f in fields(Settings)}
+_FIELDS = {f.name: f.metadata for f in fields(Settings) if f.metadata}
+_SECRETS = ("jwt_secret", "shim_secret")
+_PLUGINS = "RELAY_PLUGINS_"
 _PLAIN = {
     "DATABASE_URL": "database_url",
     "DATABASE_READ_URL": "database_read_url",
@@ -279,7 +335,7 @@ def add_arguments(parser: argparse.ArgumentParser, only: Collection[str] | None 
     sections = [meta["section"] for name, meta in _FIELDS.items() if only is None or name in only]
     groups = {section: parser.add_argument_group(section or "settings") for section in dict.fromkeys(sections)}
     for name, meta in _FIELDS.items():
-        if name == "jwt_secret" or (only is not None and name not in only):
+        if name in _SECRETS or (only is not None and name not in only):
             continue
         kind: Kind = meta["kind"]
         help = f"{meta['help']} [{_default(name) or 'unset'}]".replace("%", "%%")
@@ -305,7 +361,11 @@ def load(args: argparse.Namespace, env: Mapping[str, str], cwd: Path) -> Setting
         values[name] = _read(name, raw, source, cwd)
     for name, raw in flags.items():
         values[name] = _read(name, raw, _flag(name), cwd)
-    settings = Settings(**values)
+    names: tuple[str, ...] = values.get("plugins", ())
+    given = _plugin_tables(path) if "config" in values else {}
+    for plugin, name, raw in _plugin_variables(env, names):
+        given.setdefault(plugin, {})[name] = raw
+    settings = Settings(**values, plugin_settings=given)
     settings.check()
     return settings
 
@@ -342,6 +402,8 @@ def _file(path: Path) -> Iterator[tuple[str, str, object]]:
         if not isinstance(table, dict):
             raise StartError(f"{path}: {section} must be a table, [{section}]")
         for name, raw in table.items():
+            if section == "plugins" and isinstance(raw, dict):
+                continue  # a plugin's own, see `_plugin_tables`
             if name not in _FIELDS:
                 raise StartError(f"{path}: unknown setting {section}.{name}{_nearest(name, _FIELDS)}")
             if _FIELDS[name]["section"] != section:
@@ -356,11 +418,34 @@ def _variables(env: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
             yield name, (variable, env[variable])
     known = {_variable(name): name for name in _FIELDS}
     for variable, raw in env.items():
-        if not variable.startswith("RELAY_") or not raw or _KUBERNETES.fullmatch(f"{variable}={raw}"):
+        if (
+            variable.startswith(_PLUGINS)
+            or not variable.startswith("RELAY_")
+            or not raw
+            or _KUBERNETES.fullmatch(f"{variable}={raw}")
+        ):
             continue
         if variable not in known:
             raise StartError(f"unknown variable {variable}{_nearest(variable, known)}")
         yield known[variable], (variable, raw)
+
+
+def _plugin_tables(path: Path) -> dict[str, dict[str, object]]:
+    tables = tomllib.loads(path.read_text("utf-8")).get("plugins", {})
+    return {name: dict(table) for name, table in tables.items() if isinstance(table, dict)}
+
+
+def _plugin_variables(env: Mapping[str, str], plugins: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Plugin, setting and value. Which settings a plugin has it says itself, later."""
+    for variable, raw in env.items():
+        if not variable.startswith(_PLUGINS) or not raw:
+            continue
+        rest = variable.removeprefix(_PLUGINS).lower()
+        found = [plugin for plugin in plugins if rest.startswith(plugin.replace("-", "_") + "_")]
+        if not found:
+            raise StartError(f"{variable}: no such plugin is enabled; see --plugins")
+        plugin = max(found, key=len)
+        yield plugin, rest[len(plugin) + 1 :], raw
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:

@@ -1,7 +1,7 @@
-"""Several workers behind one port: started once, restarted when they die, drained together, replaced one by one.
+"""Several processes behind one port: started once, restarted when they die, drained together, replaced one by one.
 
-Workers are processes of this program that inherit the listening socket. They die with the supervisor, also when it is
-killed, and so do the embedded services.
+Workers are processes of this program that inherit the listening socket; with plugins there is a shim beside them, to
+which they give what is not theirs. All die with the supervisor, also when it is killed, and so do embedded services.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from relay import embedded
 from relay.errors import StartError
 from relay.node import BACKLOG, cannot_listen
 from relay.settings import Settings
+from relay.shard.handoff import shim_address
 from relay.tasks import spawn
 from relay.types import NodeId
 from relay.worker import READY, Assignment, send
@@ -40,10 +41,12 @@ EMBEDDED_MOST = 8
 
 
 class _Worker:
-    """A place among the workers, and the process that has it now."""
+    """A place among the processes, and the one that has it now. `program` and `name`: what runs there."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, name: str, program: tuple[str, ...]) -> None:
         self.number = number
+        self.name = name
+        self.program = program
         self.process: asyncio.subprocess.Process | None = None
         self.ready = asyncio.Event()
         self.started = 0.0
@@ -62,7 +65,13 @@ class Supervisor:
         self.id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
         self.port = settings.port
         self._stack = AsyncExitStack()
-        self._workers = [_Worker(number) for number in range(settings.workers)]
+        self._count = 0 if settings.role == "api" else settings.workers
+        self._workers = [_Worker(number, f"worker {number}", ("relay", "worker")) for number in range(self._count)]
+        self._mesh = f"materi-relay-{self.id}"
+        self._shim: _Worker | None = None
+        if settings.plugins:
+            self._shim = _Worker(self._count, "API process", ("api_shim",))
+            self._workers.insert(0, self._shim)
         self._stopping = asyncio.Event()
         self._failure: StartError | None = None
         self._roll: asyncio.Task[None] | None = None
@@ -73,7 +82,7 @@ class Supervisor:
         """Returns once every worker serves, or when told to stop; raises StartError with what to do about it."""
         settings = self.settings
         if sys.platform != "linux":
-            raise StartError("more than one worker needs Linux; leave out --workers")
+            raise StartError("more than one process needs Linux; leave out --workers and --plugins")
         postgres, valkey = not settings.database_url, not settings.redis_url
         if postgres and settings.workers > EMBEDDED_MOST:
             raise StartError(f"the embedded PostgreSQL serves {EMBEDDED_MOST} workers; set DATABASE_URL for more")
@@ -88,6 +97,9 @@ class Supervisor:
                 database_url=settings.database_url or own.database_url,
                 redis_url=settings.redis_url or own.redis_url,
             )
+        self._assigned = replace(self._assigned, port=self.port)
+        if self._shim is not None:
+            self._assigned = replace(self._assigned, shim=shim_address(self._mesh))
         self._stack.push_async_callback(self._stop_workers)
         # From here on somebody may be connected, who wants to be told to come back.
         self._heed_signals()
@@ -100,7 +112,7 @@ class Supervisor:
             return
         launching.result()
         for worker in self._workers:
-            task = spawn(f"keep worker {worker.number}", self._keep(worker))
+            task = spawn(f"keep {worker.name}", self._keep(worker))
             self._stack.callback(task.cancel)
 
     async def _launch_all(self) -> None:
@@ -122,7 +134,7 @@ class Supervisor:
         except OSError as error:
             if listener is not None:
                 listener.close()
-            raise cannot_listen(self.settings, error) from None
+            raise cannot_listen(host, port, "--port", error) from None
         self.port = listener.getsockname()[1]
         return listener
 
@@ -132,13 +144,14 @@ class Supervisor:
         """Start the worker's process and wait until it serves. Raises StartError."""
         ours, theirs = socket.socketpair()
         with theirs:
-            listener = self._listener.fileno()
-            command = [sys.executable, "-m", "relay", "worker", "--control", str(theirs.fileno())]
+            # Beside workers the shim accepts nobody: they give it what is its.
+            listener = self._listener.fileno() if worker is not self._shim or not self._count else -1
+            command = [sys.executable, "-m", *worker.program, "--control", str(theirs.fileno())]
             try:
                 worker.process = process = await asyncio.create_subprocess_exec(
                     *command,
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), listener),
+                    pass_fds=(theirs.fileno(), *([listener] if listener >= 0 else [])),
                     start_new_session=True,  # Ctrl-C is for us, and passed on once
                 )
             except OSError as error:
@@ -146,25 +159,25 @@ class Supervisor:
                 raise StartError(f"no worker process can be started: {error.strerror}") from None
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         try:
-            assigned = self._assigned, worker.number, len(self._workers), f"materi-relay-{self.id}"
+            assigned = self._assigned, worker.number, self._count, self._mesh
             writer.write(send(Assignment(*assigned, listener, os.getpid())))
             async with asyncio.timeout(START_PATIENCE):
                 said = await reader.read(1)
                 if said != READY:
                     said += await reader.read()
                     code = await process.wait()
-                    raise StartError(said.decode() or f"worker {worker.number} ended with {code} while it started")
+                    raise StartError(said.decode() or f"the {worker.name} ended with {code} while it started")
         except (TimeoutError, ConnectionError) as error:
             if process.returncode is None:
                 process.kill()
             await process.wait()
-            raise StartError(f"worker {worker.number} did not start: {error or 'it hangs'}") from None
+            raise StartError(f"the {worker.name} did not start: {error or 'it hangs'}") from None
         finally:
             writer.close()
         worker.started = asyncio.get_running_loop().time()
         worker.rolling = False
         worker.ready.set()
-        log.info("worker ready", extra={"worker": worker.number, "pid": process.pid})
+        log.info("process ready", extra={"who": worker.name, "pid": process.pid})
 
     async def _keep(self, worker: _Worker) -> None:
         """Replace the worker's process whenever it ends."""
@@ -177,20 +190,20 @@ class Supervisor:
             failures = failures + 1 if lived < AT_ONCE and not worker.rolling else 0
             why = f"it ended with {code}"
             if not worker.rolling:
-                log.error("worker ended by itself", extra={"worker": worker.number, "status": code})
+                log.error("process ended by itself", extra={"who": worker.name, "status": code})
             while not worker.ready.is_set():
-                if failures >= MOST_FAILURES:
-                    self._failure = StartError(f"worker {worker.number} does not stay up: {why}")
+                if failures >= MOST_FAILURES and worker is not self._shim:  # rooms live without plugins
+                    self._failure = StartError(f"the {worker.name} does not stay up: {why}")
                     self._stopping.set()
                     return
                 if failures:
-                    await asyncio.sleep(min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE))
+                    await asyncio.sleep(min(FIRST_PAUSE * 2 ** min(failures, MOST_FAILURES), LONGEST_PAUSE))
                 try:
                     await self._launch(worker)
                 except StartError as error:
                     failures += 1
                     why = str(error)
-                    log.error("worker did not start", extra={"worker": worker.number, "error": why})
+                    log.error("process did not start", extra={"who": worker.name, "error": why})
 
     async def _replace_all(self) -> None:
         """One worker after another: drained, ended, started again, while the others serve."""
@@ -200,7 +213,7 @@ class Supervisor:
                 worker.rolling = True
                 await self._end(worker)
             await worker.ready.wait()
-        log.info("all workers replaced")
+        log.info("all processes replaced")
 
     async def _end(self, worker: _Worker) -> None:
         process = worker.process
@@ -210,7 +223,7 @@ class Supervisor:
         try:
             await asyncio.wait_for(process.wait(), self.settings.drain_timeout + GRACE)
         except TimeoutError:
-            log.warning("worker killed: it did not stop in time", extra={"worker": worker.number, "pid": process.pid})
+            log.warning("killed: it did not stop in time", extra={"who": worker.name, "pid": process.pid})
             process.kill()
             await process.wait()
 

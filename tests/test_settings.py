@@ -26,7 +26,7 @@ def test_defaults_are_valid(tmp_path: Path) -> None:
 def test_defaults_are_within_their_bounds(tmp_path: Path) -> None:
     """Every default, written as a person would, reads back as itself."""
     for f in fields(Settings):
-        if f.default is not None and f.name not in {"data", "jwt_secret"}:
+        if f.metadata and f.default is not None and f.name not in {"data", "jwt_secret"}:
             shown = f.metadata["kind"].show(f.default)
             assert getattr(read(cwd=tmp_path, **{f"RELAY_{f.name.upper()}": shown}), f.name) == f.default
 
@@ -232,3 +232,33 @@ def test_reference_page_is_current() -> None:
     """contrib/settings.md is what the code says."""
     page = Path(__file__).parent.parent / "contrib" / "settings.md"
     assert page.read_text() == markdown(), "run: python -m relay.settings > contrib/settings.md"
+
+
+def test_plugin_settings_are_kept_as_written(tmp_path: Path) -> None:
+    """A plugin's table and variables reach it as they are: it checks them itself."""
+    toml = '[plugins]\nplugins = ["auth", "auth-saml"]\n[plugins.auth]\nissuer = "me"\nlifetime = 5\n'
+    got = read(toml=toml, cwd=tmp_path, RELAY_PLUGINS_AUTH_LIFETIME="7", RELAY_PLUGINS_AUTH_SAML_URL="x")
+    assert got.plugins == ("auth", "auth-saml")
+    assert got.plugin_settings == {"auth": {"issuer": "me", "lifetime": "7"}, "auth-saml": {"url": "x"}}
+
+
+def test_plugin_variable_of_nobody(tmp_path: Path) -> None:
+    """A variable for a plugin that is not enabled would be silent."""
+    with pytest.raises(StartError, match="RELAY_PLUGINS_AUTH_X: no such plugin is enabled"):
+        read(cwd=tmp_path, RELAY_PLUGINS_AUTH_X="1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--role api", "name them with --plugins"),
+        ("--role relay --plugins auth", "runs no plugins"),
+        ("--shim tcp://h:1", "for --role relay"),
+        ("--role relay --shim tcp://h:1", "needs shim_secret"),
+        ("--role relay --shim-listen tcp://h:1", "no API process"),
+    ],
+)
+def test_roles_that_contradict(flags: str, said: str) -> None:
+    """Each half of the product is told what it lacks."""
+    with pytest.raises(StartError, match=said):
+        read(flags)

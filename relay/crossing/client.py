@@ -9,9 +9,7 @@ import logging
 from itertools import count
 from typing import Any, cast
 
-import orjson
-
-from relay.crossing.wire import LENGTH, MAX_FRAME, VERSION, Answer, frame, value
+from relay.crossing.wire import MAX_FRAME, VERSION, Answer, frame, receive, value
 from relay.errors import Malformed, StartError, Unavailable
 from relay.grants import Grant, Principal
 from relay.hooks import Ask, ConnectAsked, JoinAsked, Plugin
@@ -97,7 +95,7 @@ class Crossing(Plugin):
                 reader, writer = await dial(self._address)
                 async with asyncio.timeout(HELLO):
                     writer.write(frame(["hello", VERSION, self._secret, self._node]))
-                    self.asks = frozenset(_hooks(await _receive(reader)))
+                    self.asks = frozenset(_hooks(await receive(reader)))
                 self._writer = writer
                 if connected.is_set():
                     log.info("the plugins can be asked again")
@@ -119,7 +117,7 @@ class Crossing(Plugin):
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while True:
-            message = await _receive(reader)
+            message = await receive(reader)
             if not isinstance(message, list) or len(message) != 3:
                 raise Malformed("an answer of another shape")
             number, kind, said = message
@@ -136,13 +134,3 @@ def _hooks(hello: Any) -> list[str]:
     if not isinstance(hello, list) or len(hello) != 2 or hello[0] != "hello":
         raise Malformed("no hello: another version, or another secret")
     return [str(hook) for hook in hello[1]]
-
-
-async def _receive(reader: asyncio.StreamReader) -> Any:
-    length = int.from_bytes(await reader.readexactly(LENGTH), "big")
-    if length > MAX_FRAME:
-        raise Malformed(f"a frame of {length} bytes")
-    try:
-        return orjson.loads(await reader.readexactly(length))
-    except orjson.JSONDecodeError:
-        raise Malformed("not JSON") from None

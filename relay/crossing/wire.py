@@ -8,6 +8,7 @@
 `deny` carries [reason, close code], `away` a reason to try again later. Facts are [hook, node, Unix seconds, fact].
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -19,7 +20,19 @@ from relay.grants import Grant, Principal
 from relay.hooks import ASKS, FACTS, Ask, ConnectAsked, Fact, JoinAsked
 from relay.types import NodeId
 
-__all__ = ["LENGTH", "MAX_FRAME", "VERSION", "Answer", "answer", "argument", "fact", "frame", "told", "value"]
+__all__ = [
+    "LENGTH",
+    "MAX_FRAME",
+    "VERSION",
+    "Answer",
+    "answer",
+    "argument",
+    "fact",
+    "frame",
+    "receive",
+    "told",
+    "value",
+]
 
 VERSION = 1
 LENGTH = 4
@@ -35,6 +48,17 @@ def frame(content: object) -> bytes:
     """One message, ready to be written."""
     body = orjson.dumps(content, default=_plain)
     return len(body).to_bytes(LENGTH, "big") + body
+
+
+async def receive(reader: asyncio.StreamReader) -> Any:
+    """The next message. Raises Malformed, and OSError or EOFError at the end."""
+    length = int.from_bytes(await reader.readexactly(LENGTH), "big")
+    if length > MAX_FRAME:
+        raise Malformed(f"a frame of {length} bytes")
+    try:
+        return orjson.loads(await reader.readexactly(length))
+    except orjson.JSONDecodeError:
+        raise Malformed("not JSON") from None
 
 
 def _plain(value: Any) -> Any:

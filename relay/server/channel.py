@@ -4,6 +4,7 @@ What takes long (loading, reading a large update, a diff of a large document) ha
 says meanwhile waits here, bounded, and nobody else waits.
 """
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Coroutine
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from relay import closing
 from relay.closing import Closing
+from relay.control import Recheck
 from relay.errors import CodecDied, Deny, Malformed, Quarantined, Unavailable
 from relay.grants import Grant, Principal
-from relay.hooks import JoinAsked
+from relay.hooks import GrantChanged, JoinAsked, Joined, Left
 from relay.protocol.messages import Message, Presence, QueryPresence, Step1, Update
 from relay.room.join import answer, answer_after_diff, needs_codec
 from relay.room.member import Member
@@ -32,6 +34,8 @@ log = logging.getLogger("relay.channel")
 MAX_NAME = 512
 LARGE = 1 << 20
 """Bytes from which on a document is sent to a few clients at a time."""
+RECHECKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between tries to find out what a client may still do."""
 JOIN_PATIENCE = 1.0
 """Seconds that a client may take its turn for a large document; then it gets the rest beside others."""
 
@@ -48,7 +52,17 @@ def room_id(name: str) -> RoomId:
 class Channel:
     """Subclassed by each protocol for what differs: how a join ends, how a refusal is said."""
 
-    __slots__ = ("_backlog", "_backlog_bytes", "connection", "context", "ended", "member", "name", "room")
+    __slots__ = (
+        "_backlog",
+        "_backlog_bytes",
+        "connection",
+        "context",
+        "ended",
+        "member",
+        "name",
+        "principal",
+        "room",
+    )
 
     def __init__(self, context: Context, connection: "Connection", name: RoomId) -> None:
         self.context = context
@@ -56,6 +70,7 @@ class Channel:
         self.name = name
         self.room: Room | None = None
         self.member: Member | None = None
+        self.principal: Principal | None = None  # once it is in
         self.ended = False
         self._backlog: deque[Message] | None = deque()  # None when what arrives is handled at once
         self._backlog_bytes = 0
@@ -88,6 +103,14 @@ class Channel:
         """The room is no longer to be had, for good: deleted or quarantined."""
         raise NotImplementedError
 
+    def revoked(self, error: Deny) -> None:
+        """The client was in, and may not be any more."""
+        raise NotImplementedError
+
+    def granted(self, was: Grant, grant: Grant) -> None:
+        """The client may do something else than before, or for longer; say so where the protocol has a word for it."""
+        raise NotImplementedError
+
     # -- join --
 
     async def join(self, principal: Principal) -> None:
@@ -109,13 +132,56 @@ class Channel:
         except Deny as error:
             self.refuse(error)
         else:
-            self.room, self.member = room, member
+            self.room, self.member, self.principal = room, member, principal
             self.joined(member, room)
+            self.context.tell(Joined(self.name, grant.actor, grant.name, principal.session, grant.readonly))
 
     def refuse(self, error: Deny) -> None:
         """The client is not let in, if it still wants to be."""
         if not self.ended:
             self.refused(error)
+
+    # -- a grant that changes --
+
+    def concerns(self, whose: Recheck) -> bool:
+        """Whether this client is in, and one of those."""
+        principal = self.principal
+        return (
+            principal is not None
+            and not self.ended
+            and whose.room in (None, self.name)
+            and whose.actor in (None, principal.actor)
+            and whose.session in (None, principal.session)
+        )
+
+    async def recheck(self) -> None:
+        """Ask again what the client may do. When nobody can say it for a while it is sent away: what may have been
+        revoked ends, and who may come back comes back."""
+        assert self.principal is not None
+        for wait in RECHECKS:
+            try:
+                await self.regrant(self.principal)
+                return
+            except Deny as error:
+                if self.ended:
+                    return
+                if not closing.CLOSINGS[error.code].reconnect:
+                    self.context.counters.denied.add(error.reason)
+                    self.revoked(error)
+                    return
+            await asyncio.sleep(wait)
+        self.connection.close(closing.OVERLOADED)
+
+    async def regrant(self, principal: Principal) -> None:
+        """Ask what `principal` may do, and let it from now on. Raises Deny."""
+        grant = await self.context.dispatch.ask_join(JoinAsked(principal, self.name, self.connection.address))
+        member = self.member
+        if member is None or self.ended:
+            return
+        was, member.grant, self.principal = member.grant, grant, principal
+        self.granted(was, grant)
+        if was.readonly != grant.readonly:
+            self.context.tell(GrantChanged(self.name, grant.actor, principal.session, grant.readonly))
 
     def start(self, joining: Coroutine[Any, Any, None]) -> None:
         """Run the join; what the client says meanwhile is handled in order afterwards."""
@@ -123,9 +189,11 @@ class Channel:
 
     def leave(self) -> None:
         """The client is gone, or leaves this document."""
-        self.ended = True
+        was, self.ended = self.ended, True
         if self.room is not None and self.member is not None:
             self.context.registry.leave(self.room, self.member)
+            if not was and self.principal is not None:
+                self.context.tell(Left(self.name, self.member.grant.actor, self.principal.session))
             if self._backlog is None:  # else edits that it sent before are still being read
                 self.room = self.member = None
 

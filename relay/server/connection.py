@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from websockets.extensions import Extension
@@ -16,6 +16,7 @@ from relay.server.context import Context
 if TYPE_CHECKING:
     from relay.room.member import Member
     from relay.room.room import Room
+    from relay.server.channel import Channel
 
 __all__ = ["CLOSE_TIMEOUT", "Connection", "Session"]
 
@@ -43,6 +44,9 @@ class Session(Protocol):
 
     def places(self) -> "list[tuple[Room, Member]]":
         """The rooms this connection is in."""
+
+    def channels(self) -> "Sequence[Channel]":
+        """The documents it has asked for."""
 
 
 class Connection(asyncio.Protocol):
@@ -269,6 +273,9 @@ class Gone:
 
     def places(self) -> "list[tuple[Room, Member]]":
         return []
+
+    def channels(self) -> "Sequence[Channel]":
+        return ()
 
 
 GONE = Gone()

@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from time import time
 from typing import TYPE_CHECKING
 
+from relay.control import Recheck
 from relay.dispatch import Dispatch
+from relay.hooks import Fact
 from relay.room.registry import Registry
+from relay.server.proxy import Networks
+from relay.tasks import spawn
 
 if TYPE_CHECKING:
     from relay.metrics import Counters
@@ -47,7 +51,8 @@ class ConnectionLimits:
 
 @dataclass(slots=True)
 class Context:
-    """The doors and what is behind them. `authenticated`: tokens are required; `draining`: nobody new comes in."""
+    """The doors and what is behind them. `authenticated`: tokens are required; `draining`: nobody new comes in;
+    `proxies`: who may say whose connection it is."""
 
     registry: Registry
     dispatch: Dispatch
@@ -55,11 +60,20 @@ class Context:
     limits: ConnectionLimits
     authenticated: bool
     origins: tuple[str, ...] = ()
+    proxies: Networks = ()
     draining: bool = False
     connections: "dict[Connection, None]" = field(default_factory=dict)
     addresses: dict[str, int] = field(default_factory=dict)
     large_joins: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_JOINS))
+    tell: Callable[[Fact], None] = lambda fact: None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    def recheck(self, whose: Recheck) -> None:
+        """Ask again what these clients may do: grants have changed."""
+        for connection in list(self.connections):
+            for channel in connection.session.channels():
+                if channel.concerns(whose):
+                    spawn(f"recheck {channel.name}", channel.recheck())
 
     def expire(self, when: float, then: Callable[[], None]) -> asyncio.TimerHandle:
         """Call `then` at the Unix time `when` (at once if that has passed)."""

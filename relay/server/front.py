@@ -17,6 +17,7 @@ from relay.server.connection import CLOSE_TIMEOUT, Connection
 from relay.server.context import Context
 from relay.server.hocuspocus import HocuspocusSession
 from relay.server.origin import origin_allowed
+from relay.server.proxy import client_address, public_host, trusts
 from relay.server.ywebsocket import YWebsocketSession
 from relay.types import RoomId
 
@@ -26,10 +27,19 @@ MAX_HEAD = 16384
 HEAD_TIMEOUT = 10.0
 
 
+OURS = ("/livez", "/readyz", "/metrics")
+"""What a relay answers itself, also beside a shim."""
+
+
 class HttpHandler:
-    """Makes aiohttp's protocol for a socket that speaks plain HTTP; filled in once its runner is set up."""
+    """Who serves a socket that speaks plain HTTP; filled in once that is set up.
+
+    make: aiohttp's protocol of this process.
+    give: hands the socket and what was read from it to the shim, which serves all but `OURS`; None where there is none.
+    """
 
     make: "Callable[[], asyncio.Protocol] | None" = None
+    give: "Callable[[int, bytes], bool] | None" = None
 
 
 class Front(asyncio.Protocol):
@@ -68,9 +78,15 @@ class Front(asyncio.Protocol):
         if request.websocket:
             self._upgrade(request, head[end + 4 :])
         else:
-            self._hand_over(head)
+            self._hand_over(request, head)
 
-    def _hand_over(self, head: bytes) -> None:
+    def _hand_over(self, request: Request, head: bytes) -> None:
+        if self._http.give is not None and request.path not in OURS:
+            if self._http.give(self._transport.get_extra_info("socket").fileno(), head):
+                self._transport.abort()  # closes our descriptor; the connection lives on in the shim's
+            else:
+                self._refuse("503 Service Unavailable", "The API is not there at the moment, try again.")
+            return
         if self._http.make is None:
             self._refuse("503 Service Unavailable", "Not ready yet.")
             return
@@ -89,13 +105,17 @@ class Front(asyncio.Protocol):
     def _answer(self, request: Request) -> tuple[bytes, Extension | None] | None:
         """The response to a handshake and what it agrees to; None when it was refused."""
         context = self._context
+        if context.draining and trusts(self._peer(), context.proxies):
+            self._refuse("503 Service Unavailable", "Draining.")  # the proxy asks another relay
+            return None
         try:
             extensions, extension = negotiate(request) if context.limits.compression else ("", None)
             response = accept(request, extensions)
         except Malformed as error:
             self._refuse("400 Bad Request", str(error))
             return None
-        if not origin_allowed(request, context.origins, context.authenticated):
+        host = public_host(self._peer(), request, context.proxies)
+        if not origin_allowed(request, context.origins, context.authenticated, host):
             context.counters.denied.add("origin")
             self._refuse("403 Forbidden", "Pages of this origin may not connect; see the setting `origins`.")
             return None
@@ -104,8 +124,7 @@ class Front(asyncio.Protocol):
     def _serve(self, request: Request, extension: Extension | None, rest: bytes) -> None:
         """The handshake is answered: make the connection, or say why not."""
         context = self._context
-        peer = self._transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) else "local"
+        address = client_address(self._peer(), request, context.proxies)
         count = context.addresses.get(address, 0)
         if (why := self._overloaded(count)) is not None:
             self._farewell(why.code, why.reason)
@@ -129,6 +148,11 @@ class Front(asyncio.Protocol):
         self._transport.set_protocol(connection)
         if rest:
             connection.data_received(rest)
+
+    def _peer(self) -> str:
+        """The address at the other end of the socket, a proxy's perhaps."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else "local"
 
     def _room(self, path: str) -> RoomId | None:
         """The room of a y-websocket path; None for the Hocuspocus endpoint. Raises Deny for anything else."""

@@ -7,7 +7,7 @@ from relay import closing
 from relay.closing import Closing
 from relay.errors import Deny, Malformed
 from relay.grants import Grant, Principal
-from relay.hooks import ConnectAsked, JoinAsked
+from relay.hooks import ConnectAsked
 from relay.protocol import hocuspocus as protocol
 from relay.protocol import ywebsocket
 from relay.protocol.frames import frame
@@ -73,19 +73,19 @@ class HocuspocusChannel(Channel):
     async def _refresh(self, ask: ConnectAsked) -> None:
         """A newer token for an open document: silence is success."""
         try:
-            principal = await self.context.dispatch.ask_connect(ask)
-            grant = await self.context.dispatch.ask_join(JoinAsked(principal, self.name, self.connection.address))
+            await self.regrant(await self.context.dispatch.ask_connect(ask))
         except Deny as error:
             # What may be decided otherwise in a moment leaves the grant as it is: it still ends when it ends.
             if not self.ended and not closing.CLOSINGS[error.code].reconnect:
                 self._close(error.reason)
-            return
-        if self.member is not None and not self.ended:
-            was = self.member.grant
-            self.member.grant = grant
-            if was.readonly != grant.readonly:
-                self.connection.write(frame(protocol.authenticated(self.prefix, grant.readonly)))
-            self._watch_expiry(grant)
+
+    def granted(self, was: Grant, grant: Grant) -> None:
+        if was.readonly != grant.readonly:
+            self.connection.write(frame(protocol.authenticated(self.prefix, grant.readonly)))
+        self._watch_expiry(grant)
+
+    def revoked(self, error: Deny) -> None:
+        self._close(error.reason)
 
     def _watch_expiry(self, grant: Grant) -> None:
         if self._expiry is not None:

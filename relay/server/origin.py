@@ -10,9 +10,16 @@ from relay.protocol.handshake import Request
 __all__ = ["origin_allowed"]
 
 
-def origin_allowed(request: Request, patterns: Sequence[str], authenticated: bool) -> bool:
+PORTS = {"http": 80, "https": 443}
+
+
+def origin_allowed(request: Request, patterns: Sequence[str], authenticated: bool, host: str) -> bool:
     """Patterns decide when there are any. Without them any page may come where tokens are required (there are no
-    cookies to borrow), and only pages of this host or of a loopback address where they are not."""
+    cookies to borrow), and only pages of this host or of a loopback address where they are not.
+
+    host: what the browser connected to, with the port where it is not the scheme's own. A proxy that ends TLS may
+    write that port or leave it out; which scheme it was, only the page's origin says here.
+    """
     origin = request.headers.get("origin", "")
     if not origin:
         return True
@@ -21,15 +28,14 @@ def origin_allowed(request: Request, patterns: Sequence[str], authenticated: boo
     if authenticated:
         return True
     try:
-        parts = urlsplit(origin)
-        host = parts.hostname or ""
+        page, here = urlsplit(origin), urlsplit(f"//{host}")
+        name, default = page.hostname or "", PORTS.get(page.scheme)
+        same = name == here.hostname and (page.port or default) == (here.port or default)
     except ValueError:
         return False
-    if parts.netloc == request.headers.get("host", ""):
-        return True
-    if host == "localhost":
+    if same or name == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

@@ -48,8 +48,21 @@ class YWebsocketChannel(Channel):
 
     def joined(self, member: Member, room: Room) -> None:
         self.connection.write(frame(protocol.step1(room.known.encoded_vector())))
-        if member.grant.expires is not None:
-            self.expiry = self.context.expire(member.grant.expires, self._expired)
+        self._watch_expiry(member.grant)
+
+    def granted(self, was: Grant, grant: Grant) -> None:
+        """The protocol has no word for what changed; an expiry may have moved."""
+        self._watch_expiry(grant)
+
+    def revoked(self, error: Deny) -> None:
+        self.refused(error)
+
+    def _watch_expiry(self, grant: Grant) -> None:
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
+        if grant.expires is not None:
+            self.expiry = self.context.expire(grant.expires, self._expired)
 
     def _expired(self) -> None:
         self.refused(Deny("the token has expired", closing.UNAUTHORIZED.code))
@@ -90,6 +103,9 @@ class YWebsocketSession:
 
     def tick(self) -> None:
         """Nothing to do: clients hear their own awareness."""
+
+    def channels(self) -> "list[YWebsocketChannel]":
+        return [self._channel]
 
     def places(self) -> list[tuple[Room, Member]]:
         room, member = self._channel.room, self._channel.member
