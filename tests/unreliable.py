@@ -54,7 +54,7 @@ class Waiting(NamedTuple):
 class World:
     """The servers, and who reaches them.
 
-    held: calls that are held up, by node, name and whether they took effect; away: services that are down for all, or
+    held: the next calls to be held up, by node and name (`answered`: after they took effect); away: services that are down for all, or
     (node, service) pairs; gossip: what becomes of messages between relays; crashed: nodes that do nothing any more.
     """
 
@@ -96,6 +96,7 @@ class World:
             await asyncio.get_running_loop().create_future()
         if (node, what) not in self.held:
             return
+        self.held.discard((node, what))
         waiting = Waiting(node, what, asyncio.get_running_loop().create_future())
         self.waiting.append(waiting)
         if not await waiting.go:

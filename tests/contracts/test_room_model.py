@@ -44,7 +44,7 @@ EDITS = st.lists(
     min_size=1,
     max_size=5,
 )
-SLOW_CALLS = [call + stage for call in CALLS for stage in ("", " answered")]
+SLOW = [call + stage for call in CALLS for stage in ("", " answered")]
 
 Fact = tuple[str, int, int]
 """That a struct is there, or deleted: ("there" or "gone", client, clock)."""
@@ -113,17 +113,17 @@ class Client:
         self.member: Peer | None = None
         self.owed: deque[frozenset[Fact]] = deque()
         self.saved: set[Fact] = set()
-        self.wants: Node | None = None
+        self.attempts = 0
 
     def content(self) -> tuple[str, dict[int, int]]:
         return str(self.text), decode_vector(self.doc.get_state())
 
     async def connect(self, node: Node) -> None:
         self.leave()
-        self.wants = node
+        attempt = self.attempts
         try:
             room = await node.registry.open(ROOM)
-            if self.wants is not node or room.closed:
+            if self.attempts != attempt or room.closed:
                 return
             member = Peer(str(self.number), ack=True)
             node.registry.join(room, member)
@@ -135,7 +135,7 @@ class Client:
         self.send(self.doc.get_update(room.known.encoded_vector()))
 
     def leave(self) -> None:
-        self.wants = None
+        self.attempts += 1
         if self.member is not None and self.node is not None and self.room is not None:
             self.hear()
             self.node.registry.leave(self.room, self.member)
@@ -190,7 +190,8 @@ class Relays(RuleBasedStateMachine):
         Node.lives = itertools.count()
         self.entries: dict[Position, frozenset[Fact]] = {}
         self.saved: set[Fact] = set()
-        self.at_risk: set[Fact] = set()
+        self.forgotten: set[Fact] = set()
+        self.gone: set[Fact] = set()
         self.harmed = False
         self.newcomers = itertools.count(1)
         self.world.appended = self.note
@@ -257,23 +258,25 @@ class Relays(RuleBasedStateMachine):
         tail = [entry for entry in (stream.entries if stream else ()) if end is None or entry.position > end]
         return all_facts([s.state for s in chain] + [edit.update for entry in tail for edit in entry.edits])
 
-    def forget(self, lost: set[Fact]) -> None:
-        """What is stored nowhere and held by nobody is lost, as it must be; the rest has to come back."""
-        self.at_risk |= lost & self.saved
-        self.at_risk -= self.stored()
-        gone = self.at_risk - set().union(*(node.holds() for node in self.nodes))
-        if gone:
-            self.harmed = True
-        self.saved -= gone
-        self.at_risk -= gone
+    def held(self) -> set[Fact]:
+        return set().union(*(node.holds() for node in self.nodes))
+
+    def forget(self, before: set[Fact]) -> None:
+        """The journal forgot some of what was stored before, or a relay died. What a relay holds has to come back; the
+        rest is lost, and no relay could help it."""
+        self.forgotten |= before - self.stored()
+        gone = self.forgotten - self.held()
+        self.gone |= gone
+        self.harmed = self.harmed or bool(gone)
 
     def what_was_saved_is_stored(self) -> None:
         stored = self.stored()
-        self.at_risk -= stored
-        missing = self.saved - self.at_risk - stored
+        self.forgotten -= stored
+        self.gone -= stored
+        missing = self.saved - self.forgotten - stored
         assert not missing, f"saved and not stored: {sorted(missing)}"
-        unheld = self.at_risk - set().union(*(node.holds() for node in self.nodes))
-        assert not unheld, f"forgotten by the journal, and let go by who had it: {sorted(unheld)}"
+        let_go = (self.saved & self.forgotten) - self.gone - self.held()
+        assert not let_go, f"forgotten by the journal, and let go by who had it: {sorted(let_go)}"
 
     def segments_hold_what_they_claim(self) -> None:
         chain = self.chain()
@@ -301,6 +304,12 @@ class Relays(RuleBasedStateMachine):
     def reconnect(self, number: int, node: int) -> None:
         self.connect(self.clients[number], self.nodes[node])
 
+    @rule()
+    def everybody_comes(self) -> None:
+        for number, client in enumerate(self.clients):
+            if client.member is None:
+                self.connect(client, self.nodes[number % NODES])
+
     @rule(number=st.integers(0, CLIENTS - 1))
     def leave(self, number: int) -> None:
         self.do(self.clients[number].leave)
@@ -310,7 +319,7 @@ class Relays(RuleBasedStateMachine):
     def end(self, number: int) -> None:
         node = self.nodes[number]
         for client in self.clients:
-            if client.node is node or client.wants is node:
+            if client.node in (node, None):
                 client.leave()
 
         def again() -> None:
@@ -334,16 +343,17 @@ class Relays(RuleBasedStateMachine):
         self.run(self.nodes[number].registry.close(2.0))
         self.end(number)
 
-    def snapshot(self, number: int, rest: bool) -> None:
+    def snapshot(self, number: int, rest: bool, held: str | None) -> None:
+        """A snapshot begins; it may be held up on its way and be overtaken."""
         node = self.nodes[number]
-        if (room := node.room()) is None:
-            return
+        if (room := node.room()) is not None:
+            if held is not None:
+                self.world.held.add((node.id, held))
+            self.do(lambda: spawn("snapshot", node.registry.compactor.snapshot(room, rest=rest)))
 
-        self.do(lambda: spawn("snapshot", node.registry.compactor.snapshot(room, rest=rest)))
-
-    snapshot_1 = rule(number=st.integers(0, NODES - 1), rest=st.booleans())(snapshot)
-    snapshot_2 = rule(number=st.integers(0, NODES - 1), rest=st.booleans())(snapshot)
-    snapshot_3 = rule(number=st.integers(0, NODES - 1), rest=st.booleans())(snapshot)
+    snapshot_1 = rule(number=st.integers(0, NODES - 1), rest=st.booleans(), held=st.none())(snapshot)
+    snapshot_2 = rule(number=st.integers(0, NODES - 1), rest=st.booleans(), held=st.sampled_from(SLOW))(snapshot)
+    snapshot_3 = rule(number=st.integers(0, NODES - 1), rest=st.booleans(), held=st.sampled_from(SLOW))(snapshot)
 
     @rule(seconds=st.sampled_from([0.3, 2.5, 8.0]))
     def wait(self, seconds: float) -> None:
@@ -351,14 +361,9 @@ class Relays(RuleBasedStateMachine):
 
     # -- services --
 
-    @rule(call=st.sampled_from(SLOW_CALLS), number=st.integers(0, NODES - 1))
+    @rule(call=st.sampled_from(SLOW), number=st.integers(0, NODES - 1))
     def hold(self, call: str, number: int) -> None:
         self.world.held.add((self.nodes[number].id, call))
-
-    @precondition(lambda self: self.world.held)
-    @rule()
-    def hold_no_more(self) -> None:
-        self.world.held.clear()
 
     @precondition(lambda self: self.world.waiting)
     @rule(number=st.integers(0, 50), go=st.sampled_from([True, True, False]))
@@ -407,6 +412,11 @@ class Relays(RuleBasedStateMachine):
         self.world.away.discard("journal")
         self.back()
 
+    @rule(arrives=st.integers(0, 3), how=st.sampled_from(["whole", "empty", "shorter"]), keeps=st.integers(0, 4))
+    def journal_restarts(self, arrives: int, how: str, keeps: int) -> None:
+        self.journal_ends(arrives)
+        self.journal_begins(how, keeps)
+
     @rule()
     def journal_forgets(self) -> None:
         """An operator empties it; no connection breaks."""
@@ -426,6 +436,7 @@ class Relays(RuleBasedStateMachine):
     @rule()
     def snapshots_end_or_begin(self) -> None:
         self.world.away ^= {"snapshots"}
+        self.settle()
 
     @rule(how=st.sampled_from(["heard", "lost", "twice", "delayed"]))
     def gossip(self, how: str) -> None:
@@ -469,7 +480,8 @@ class Relays(RuleBasedStateMachine):
         self.run(outside.delete(journal, self.world.snapshots, ROOM))
         self.entries.clear()
         self.saved.clear()
-        self.at_risk.clear()
+        self.forgotten.clear()
+        self.gone.clear()
         self.clients = [self.newcomer() for _ in range(CLIENTS)]
         self.check()
 
@@ -511,15 +523,16 @@ class Relays(RuleBasedStateMachine):
             if client.member is None:
                 self.connect(client, node)
         self.settle(30)
-        assert not self.at_risk, f"not given back: {sorted(self.at_risk)}"
+        left = (self.forgotten - self.gone) & self.saved
+        assert not left, f"not given back: {sorted(left)}"
         reader = self.newcomer()
         self.connect(reader, self.do(lambda: Node(world, NODES)))
         self.clients.append(reader)
         self.settle(10)
         for client in self.clients:
-            assert client.member is not None, "not let in"
+            assert client.member is not None, f"{client.number} is not let in"
             assert not client.owed, "never acknowledged"
-            assert client.content() == reader.content()
+            assert client.content() == reader.content(), (client.number, client.content(), reader.content())
 
     def close(self) -> None:
         async def cancel() -> None:
