@@ -137,6 +137,9 @@ class Client(Redis):
             place = self._place(key)
             try:
                 return await self.node(place).execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            except MovedError as error:  # an AskError too
+                why = error
+                self._slots.moved(error.slot_id, Place(error.host or place.host, error.port))
             except AskError as error:
                 pipeline = self.node(Place(error.host or place.host, error.port)).pipeline(transaction=False)
                 pipeline.execute_command("ASKING")
@@ -148,9 +151,6 @@ class Client(Redis):
                     raise reply from None
                 why = reply
                 await self._refresh()
-            except MovedError as error:
-                why = error
-                self._slots.moved(error.slot_id, Place(error.host or place.host, error.port))
             except (RedisError, OSError):
                 self._slots.look()
                 raise
