@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from fakes import until
+from redis.crc import key_slot
 
 from relay.errors import Unavailable
+from relay.journal.keys import channel_key
 from relay.shard import Channels
 from relay.shard.memory import MemoryChannels, Switchboard
 from relay.shard.redis import RedisChannels
@@ -112,5 +114,54 @@ async def test_redis_killed_and_back(own_valkey: Any) -> None:
             break
         await asyncio.sleep(0.02)
     await until(lambda: (room, "ada", b"y") in said)
+    await ada.close()
+    await bob.close()
+
+
+async def test_slot_moves(cluster: Any) -> None:
+    """In a cluster, a room whose slot has another owner is listened to there, and the owner is told to look."""
+    said: Said = []
+    resets: list[bool] = []
+    bob = RedisChannels(cluster.url, NodeId("bob"), lambda *heard: said.append(heard), lambda: resets.append(True))
+    ada = RedisChannels(cluster.url, NodeId("ada"), lambda *heard: None)
+    room, other = RoomId("channel on the move"), RoomId("another")
+    key = channel_key(room)
+    slot, source = key_slot(key), cluster.owner(key)
+    target = next(server for server in cluster.masters if server is not source)
+    for name in (room, other):
+        await bob.listen(name)
+        await ada.listen(name)
+    for here, there in ((source, target), (target, source)):
+        resets.clear()
+        cluster.begin_move(slot, here, there)
+        cluster.finish_move(slot, here, there)
+        await until(lambda: resets)
+        said.clear()
+        async with asyncio.timeout(5):
+            while await ada.tell(room, b"x") != 1:
+                await asyncio.sleep(0.02)
+        assert await ada.tell(other, b"y") == 1
+        await until(lambda: {message for _, _, message in said} == {b"x", b"y"})
+    await ada.close()
+    await bob.close()
+
+
+async def test_node_of_a_cluster_hangs_up(cluster: Any) -> None:
+    """Rooms on every node are listened to again after one node's connections broke."""
+    said: Said = []
+    resets: list[bool] = []
+    bob = RedisChannels(cluster.url, NodeId("bob"), lambda *heard: said.append(heard), lambda: resets.append(True))
+    ada = RedisChannels(cluster.url, NodeId("ada"), lambda *heard: None)
+    rooms = [RoomId(f"hangs up {number}") for number in range(12)]
+    assert len({cluster.owner(channel_key(room)) for room in rooms}) == 3
+    for room in rooms:
+        await bob.listen(room)
+    cluster.masters[0].client.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")
+    await until(lambda: resets)
+    for room in rooms:
+        async with asyncio.timeout(5):
+            while await ada.tell(room, b"x") != 1:
+                await asyncio.sleep(0.02)
+    await until(lambda: {room for room, _, _ in said} == set(rooms))
     await ada.close()
     await bob.close()
