@@ -1,17 +1,15 @@
 """A codec process: jobs come in on standard input, results go out on standard output, one at a time.
 
-A message is an 8-byte big-endian length and a pickle; the only peer is the process that started us. It ends when its
-input does, so it never outlives the relay.
+The only peer is the process that started us. It ends when its input does, so it never outlives the relay.
 """
 
 import os
-import pickle
 import signal
-import struct
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
+from relay.codec.message import pack, receive
 from relay.yjs.compact import compact
 from relay.yjs.diff import diff
 from relay.yjs.known import summary
@@ -20,11 +18,10 @@ from relay.yjs.ranges import Ranges
 from relay.yjs.update import parse
 from relay.yjs.vector import decode_vector
 
-__all__ = ["JOBS", "main", "pack"]
+__all__ = ["JOBS", "main", "serve"]
 
 NICE = 10
 """Niceness of a codec process: what it does can wait, what the loop does can't."""
-LENGTH = struct.Struct("!Q")
 
 
 def _summarise(update: bytes) -> tuple[bytes | None, bytes]:
@@ -59,22 +56,16 @@ def _read(updates: Sequence[bytes], form: str) -> bytes:
 JOBS: dict[str, Callable[..., Any]] = {"summarise": _summarise, "compact": _compact, "diff": _diff, "read": _read}
 
 
-def pack(message: object) -> bytes:
-    """A message with its length before it."""
-    body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    return LENGTH.pack(len(body)) + body
-
-
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Answer jobs `(name, arguments)` with `(True, result)` or `(False, exception)` until the input ends."""
-    while head := source.read(LENGTH.size):
-        (length,) = LENGTH.unpack(head)
-        name, arguments = pickle.loads(source.read(length))  # noqa: S301  (from our parent alone)
+    while (job := receive(source)) is not None:
+        name, arguments = job
         try:
             answer: tuple[bool, object] = (True, JOBS[name](*arguments))
         except Exception as error:
             answer = (False, error)
-        sink.write(pack(answer))
+        for part in pack(answer):
+            sink.write(part)
         sink.flush()
 
 

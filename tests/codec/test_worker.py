@@ -1,14 +1,14 @@
 """What runs in a codec process."""
 
 import io
-import pickle
 import subprocess
 import sys
 
 import pytest
 from fakes import deletes, held, rough, typed
 
-from relay.codec.worker import JOBS, LENGTH, pack, serve
+from relay.codec.message import pack, receive
+from relay.codec.worker import JOBS, serve
 from relay.errors import Malformed
 from relay.yjs.known import Known
 from relay.yjs.update import parse
@@ -18,12 +18,11 @@ from relay.yjs.vector import encode_vector
 def ask(*jobs: tuple[str, tuple[object, ...]]) -> list[tuple[bool, object]]:
     """The answers of one serving process to jobs."""
     sink = io.BytesIO()
-    serve(io.BytesIO(b"".join(map(pack, jobs))), sink)
-    data, answers = sink.getvalue(), []
-    while data:
-        (length,) = LENGTH.unpack(data[: LENGTH.size])
-        answers.append(pickle.loads(data[LENGTH.size : LENGTH.size + length]))
-        data = data[LENGTH.size + length :]
+    serve(io.BytesIO(b"".join(piece for job in jobs for piece in pack(job))), sink)
+    sink.seek(0)
+    answers = []
+    while (answer := receive(sink)) is not None:
+        answers.append(answer)
     return answers
 
 
@@ -74,10 +73,9 @@ def test_ends_with_its_input() -> None:
     process = subprocess.Popen([sys.executable, "-m", "relay.codec.worker"], stdin=-1, stdout=-1)
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(pack(("summarise", (b"\0\0",))))
+    process.stdin.writelines(pack(("summarise", (b"\0\0",))))
     process.stdin.flush()
-    (length,) = LENGTH.unpack(process.stdout.read(LENGTH.size))
-    assert pickle.loads(process.stdout.read(length))[0]
+    assert receive(process.stdout)[0]
     process.send_signal(2)
     process.stdin.close()
     assert process.wait(10) == 0
