@@ -1,16 +1,24 @@
 """The Redis journal when its server dies, hangs, forgets or fills up."""
 
 import asyncio
+import contextlib
 import signal
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import certificate
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from relay.errors import RelayError, StartError, StreamLost, Unavailable
+from relay.journal.keys import ACL
 from relay.journal.redis import RedisJournal
+from relay.shard.redis import RedisChannels
 from relay.types import Actor, Edit, NodeId, Position, RoomId
 
 ROOM = RoomId("room")
@@ -188,7 +196,7 @@ async def test_start_with_a_password_and_a_database(own_valkey: Any, make: Make)
     other = make(f"unix://ann:pa%40ss@{own_valkey.socket}?db=1")
     await other.start()
     assert await other.rooms() == []
-    with pytest.raises(Unavailable, match="WRONGPASS") as caught:
+    with pytest.raises(Unavailable, match="(?i)invalid username-password") as caught:
         await make(f"unix://ann:wrong@{own_valkey.socket}").start()
     assert "wrong" not in str(caught.value)
 
@@ -272,3 +280,75 @@ async def test_keys_are_as_documented(own_valkey: Any, make: Make) -> None:
     await journal.open(ROOM, None)
     assert await client.ttl("materi:{room}:epoch") == -1
     await client.aclose()
+
+
+@pytest.mark.parametrize("kind", ["valkey", "cluster"])
+async def test_user_with_few_rights(request: pytest.FixtureRequest, make: Make, kind: str) -> None:
+    """The user that contrib/keys.md proposes may do all that a relay does, and nothing with others' keys."""
+    server: Any = request.getfixturevalue(kind)
+    clients = [node.client for node in server.masters] if kind == "cluster" else [SyncRedis.from_url(server.url)]
+    for client in clients:
+        client.execute_command("ACL", "SETUSER", "few", "on", ">s%cret", *ACL.split())
+    url = server.url.replace("://", "://few:s%25cret@")
+    journal = make(url)
+    try:
+        await journal.start()
+        epoch = (await journal.open(ROOM, None)).epoch
+        first = await append(journal, epoch, b"1")
+        assert (await journal.intervene(ROOM, None, [Edit(Actor("eve"), b"2")])).epoch > epoch
+        assert len((await journal.open(ROOM, None)).entries) == 2
+        assert ROOM in await journal.rooms()
+        await journal.trim(ROOM, first)
+        await journal.delete(ROOM)
+        await journal.ping()
+        heard: list[Any] = []
+        ada = RedisChannels(url, NodeId("ada"), lambda *said: None)
+        bob = RedisChannels(url, NodeId("bob"), lambda *said: heard.append(said))
+        await bob.listen(ROOM)
+        assert await ada.tell(ROOM, b"x") == 1
+        await bob.stop(ROOM)
+        await ada.close()
+        await bob.close()
+        with pytest.raises(NoPermissionError):
+            await journal._client.get("somebody:else")
+        with pytest.raises(Unavailable, match="(?i)invalid username-password"):
+            await make(server.url.replace("://", "://few:other@")).start()
+    finally:
+        for client in clients:
+            client.execute_command("ACL", "DELUSER", "few")
+
+
+async def test_tls(valkey: Any, make: Make, tmp_path: Path) -> None:
+    """Over rediss both ways of connecting are encrypted and check the server: its authority and its name."""
+    authority, secret = certificate(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority, secret)
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+        writer.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner = await asyncio.open_unix_connection(valkey.socket)
+        await asyncio.gather(pump(reader, inner[1]), pump(inner[0], writer))
+
+    proxy = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context)
+    port = proxy.sockets[0].getsockname()[1]
+    for url in (
+        f"localhost:{port}/0?ca={authority}",
+        f"127.0.0.1:{port}?ca={authority}&verify=ca",
+        f"localhost:{port}?verify=none",
+    ):
+        journal = make(f"rediss://{url}")
+        await journal.start()
+        epoch = (await journal.open(ROOM, None)).epoch
+        position = await append(journal, epoch, b"1")
+        assert [entry.position for entry in await journal.read(ROOM, None, None)] == [position]
+        await journal.delete(ROOM)
+        await journal.close()
+    for url in (f"localhost:{port}", f"127.0.0.1:{port}?ca={authority}"):
+        with pytest.raises(Unavailable, match="certificate"):
+            await make(f"rediss://{url}").start()
+    proxy.close()

@@ -4,17 +4,12 @@ import asyncio
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import hiredis
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from certificates import certificate
 
 from relay.errors import Unavailable
 from relay.journal.address import Address
@@ -319,17 +314,7 @@ async def test_a_full_server_is_no_reason_to_stay_away(script: Script, make: Cal
 
 async def test_tls_checks_the_certificate(tmp_path: Path) -> None:
     """`rediss://` encrypts, trusts the authority that the URL names and refuses a server it does not know."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    authority, secret = tmp_path / "ca.pem", tmp_path / "key.pem"
-    authority.write_bytes(certificate.public_bytes(Encoding.PEM))
-    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    authority, secret = certificate(tmp_path, "localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority, secret)
     script = Script("")
