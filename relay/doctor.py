@@ -74,7 +74,7 @@ async def examine(
     port: int = 8080,
     database_url: str | None = None,
     database_read_url: str | None = None,
-    database_pool: int = 8,
+    database_pool: int = 4,
     redis_url: str | None = None,
     max_connections: int = 50_000,
 ) -> list[Check]:

@@ -216,7 +216,7 @@ class Settings:
     )
 
     database_pool: int = _setting(
-        8, "database", COUNT, "Connections to PostgreSQL of one process; loads leave a quarter of them to snapshots.",
+        4, "database", COUNT, "Connections to PostgreSQL of one process; loads leave some to snapshots.",
         low=2, high=1000,
     )  # fmt: skip
     database_acquire_timeout: float = _setting(

@@ -47,7 +47,7 @@ class Limits(NamedTuple):
     statement; lock, for one lock. pooler: a pooler that hands out server connections by the transaction (PgBouncer)
     stands before the server."""
 
-    pool: int = 8
+    pool: int = 4
     acquire: float = 10.0
     statement: float = 30.0
     lock: float = 10.0

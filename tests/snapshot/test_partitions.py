@@ -129,3 +129,25 @@ async def test_busy_archive_is_not_held_up(store: PostgresSnapshotStore, connect
             await store.tend()
         assert asyncio.get_running_loop().time() - started < 4
     assert len((await store.tend()).made) == 2
+
+
+async def test_tending_without_rights(
+    store: PostgresSnapshotStore, connection: asyncpg.Connection, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A user who may not make tables costs a warning now and then; entries are kept in the default partition."""
+    await connection.execute(
+        """
+        DROP ROLE IF EXISTS writer; CREATE ROLE writer LOGIN; GRANT USAGE ON SCHEMA relay TO writer;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA relay TO writer
+        """
+    )
+    narrow = await PostgresSnapshotStore.connect(url.replace("app@", "writer@"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await narrow.keep_tending(0, every=0.1)
+    assert len([record for record in caplog.records if record.message.startswith("archive not tended")]) > 1
+    await narrow.archive(ROOM, [entry(month(1))])
+    assert (await partitions(connection))["default"] == 1
+    assert await narrow.history(ROOM, None) == [entry(month(1))]
+    await narrow.close()
+    await connection.execute("DROP OWNED BY writer; DROP ROLE writer")

