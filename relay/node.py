@@ -74,7 +74,7 @@ class Node:
         self.redis_url = settings.redis_url or ""
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
-        self._tell: Callable[[Fact], None] = lambda fact: None
+        self._tell: Callable[[Fact], None] | None = None
         self._started = time.time()
 
     async def start(self) -> None:
@@ -141,7 +141,7 @@ class Node:
             authenticated=settings.authenticated or (crossing is not None and "ask_connect" in crossing.asks),
             origins=settings.origins,
             proxies=proxies,
-            tell=self._tell,
+            tell=self._tell or _tell_nobody,
         )
         self.cluster = Cluster(self.redis_url, f"materi-cluster-{self.id}")
         self._stack.push_async_callback(self.cluster.close)
@@ -171,7 +171,7 @@ class Node:
         facts = Facts(self.redis_url, self.id, self.metrics.counters)
         self._stack.push_async_callback(facts.close)
         self._tell = facts.tell
-        self._tell(NodeStarted(self.id))
+        facts.tell(NodeStarted(self.id))
         return crossing
 
     async def _verifier(self) -> Verifier | None:
@@ -337,7 +337,7 @@ class Node:
     async def _drain(self) -> None:
         context, timeout = self.context, self.settings.drain_timeout
         context.draining = True
-        self._tell(NodeStopping(self.id))
+        context.tell(NodeStopping(self.id))
         spawn("say that we drain", self.cluster.say(), expected=(Unavailable,))
         if self._handoff is not None:
             # The other workers take who comes now.
@@ -356,6 +356,10 @@ class Node:
         for connection in list(context.connections):
             connection.transport.abort()
         log.info("drained", extra={"stored": stored})
+
+
+def _tell_nobody(fact: Fact) -> None:
+    """Without plugins there is nobody to tell."""
 
 
 def cannot_listen(host: str, port: int, flag: str, error: OSError) -> StartError:

@@ -38,7 +38,10 @@ RETRY = 5.0
 
 
 class Compactor:
-    """Snapshots rooms, one at a time each, a few at once. `on_poison` is told of a room whose bytes broke a codec."""
+    """Snapshots rooms, one at a time each, a few at once.
+
+    on_poison: told of a room whose bytes broke a codec.  on_stored: of a snapshot that was written, and where it ends.
+    """
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Compactor:
         counters: "Counters",
         inline_parse: int,
         on_poison: Callable[[Room, RelayError], None],
+        on_stored: Callable[[Room, Position], None] = lambda room, upto: None,
         at_once: int = 4,
     ) -> None:
         self._node = node
@@ -58,6 +62,7 @@ class Compactor:
         self._counters = counters
         self._inline_parse = inline_parse
         self._on_poison = on_poison
+        self._on_stored = on_stored
         self._slots = asyncio.Semaphore(at_once)
         self._busy: dict[Room, asyncio.Task[bool]] = {}
         self._not_before: dict[Room, float] = {}
@@ -156,6 +161,7 @@ class Compactor:
             return True
         room.log.replace(kept, [segment])
         room.stored_at = time()
+        self._on_stored(room, upto)
         await self._journal.trim(room.name, upto)
         return True
 

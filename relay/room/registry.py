@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from relay import closing
 from relay.errors import CodecDied, Deny, Malformed, Quarantined, RelayError, Unavailable
-from relay.hooks import Fact, RoomClosed, RoomOpened
+from relay.hooks import Fact
 from relay.journal import Journal, Opened
 from relay.room import outside
 from relay.room.backlog import Backlog
@@ -16,6 +16,7 @@ from relay.room.compactor import Compactor
 from relay.room.load import replay
 from relay.room.member import Member
 from relay.room.neighbours import TICK, Neighbours
+from relay.room.news import News
 from relay.room.recovery import Recovery
 from relay.room.room import Limits, Room
 from relay.shard import Channels, Heard
@@ -56,14 +57,17 @@ class Registry:
         loads_at_once: int = 32,
         channels: Callable[[Heard, Callable[[], None]], Channels] | None = None,
         max_backlog: int = 64 << 20,
-        tell: Callable[[Fact], None] = lambda fact: None,
+        tell: Callable[[Fact], None] | None = None,
     ) -> None:
         self.rooms: dict[RoomId, Room] = {}
         self.codec = codec
         self.counters = counters
         self.inline_parse = inline_parse
         self._node = node
-        self.compactor = Compactor(node, journal, snapshots, codec, counters, inline_parse, self._poisoned)
+        self._news = News(tell)
+        self.compactor = Compactor(
+            node, journal, snapshots, codec, counters, inline_parse, self._poisoned, self._news.stored
+        )
         self._journal = journal
         self._snapshots = snapshots
         self._limits = limits
@@ -82,7 +86,6 @@ class Registry:
                 node, self._channels, journal, codec, inline_parse, self.rooms, self._poisoned, self._behind
             )
         self._ticker: asyncio.Task[None] | None = None
-        self._tell = tell
         self.backlog = Backlog(max_backlog)
         self._on_grown = self._grown  # bound once for all rooms
         self.recovery = Recovery(self, node, journal, snapshots)
@@ -147,7 +150,7 @@ class Registry:
         if self.neighbours is not None:
             self.neighbours.opened(room)
         log.info("room opened", extra={"room": name, "bytes": room.log.size, "entries": entries})
-        self._tell(RoomOpened(name, room.log.size))
+        self._news.opened(room)
         return room
 
     async def _build(self, name: RoomId) -> tuple[Room, int]:
@@ -166,7 +169,8 @@ class Registry:
         )
         try:
             for segment in segments:
-                room.known.load(segment.clocks, segment.state)
+                for _ in room.known.loading(segment.clocks, segment.state):
+                    await asyncio.sleep(0)
             await replay(room, opened.entries, self.codec, self.inline_parse)
         except (Malformed, CodecDied) as error:
             await self._snapshots.quarantine(name, f"loading: {error}")
@@ -228,6 +232,7 @@ class Registry:
             await asyncio.sleep(SWEEP)
             now = self._loop.time()
             for room in list(self.rooms.values()):
+                self._news.look(room)
                 if room.presence.held:
                     room.expire_presence(now - self._presence_timeout)
                 quiet = now - room.touched >= self._snapshot_idle and self.compactor.wants_rest(room)
@@ -244,12 +249,12 @@ class Registry:
             room.flush()  # somebody may have come, typed and left meanwhile
             if room.closed or not stored or room.members or room.log.flushes or room.saving.away:
                 return
+            self._news.closed(room)
             self.forget(room)
             # The stream may be newer than the snapshot: opened for somebody who then wrote nothing.
             upto = max(room.log.upto() or Position(0, 0, 0), Position(room.saving.epoch, 0, 0))
             await self._journal.retire(room.name, upto)
             log.info("room closed", extra={"room": room.name, "bytes": room.log.size})
-            self._tell(RoomClosed(room.name, room.log.size))
         except Unavailable as error:
             log.info("could not retire a journal", extra={"room": room.name, "error": str(error)})
         finally:
@@ -266,6 +271,7 @@ class Registry:
         self._empty.pop(room, None)
         self.recovery.forget(room)
         self.compactor.forget(room)
+        self._news.forget(room)
         if self.neighbours is not None:
             self.neighbours.closed(room)
 
