@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from api_shim.metrics import ApiMetrics
 from relay.grants import Principal
 
-__all__ = ["Limit", "Limits", "Taken"]
+__all__ = ["ANONYMOUS", "KNOWN", "Limit", "Limits", "Taken"]
 
 PREFIX = "materi:limit:"
 _SCRIPT = files("api_shim").joinpath("limits.lua").read_text("utf-8")
@@ -38,6 +38,10 @@ class Limit:
     def policy(self) -> str:
         """The header `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10)."""
         return f'"{self.name}";q={self.burst};w={math.ceil(self.burst / self.rate)}'
+
+
+KNOWN = Limit("default", rate=50.0, burst=500)
+ANONYMOUS = Limit("anonymous", rate=5.0, burst=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,8 @@ class Limits:
         redis: Redis | None,
         metrics: ApiMetrics,
         *,
-        known: Limit = Limit("default", rate=50.0, burst=500),
-        anonymous: Limit = Limit("anonymous", rate=5.0, burst=100),
+        known: Limit = KNOWN,
+        anonymous: Limit = ANONYMOUS,
         timeout: float = 0.25,
         pause: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
