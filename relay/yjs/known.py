@@ -1,20 +1,40 @@
 """What a room holds of a document: which structs and which deletes, without the document."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from relay.errors import Malformed
-from relay.yjs.lib0 import read_uint, write_uint
+from relay.yjs.lib0 import MAX_UINT, read_uint, write_uint
 from relay.yjs.ranges import Ranges, decode_ranges, encode_ranges
 from relay.yjs.update import Layout
 from relay.yjs.vector import encode_vector
 
-__all__ = ["Known", "summary"]
+__all__ = ["Known", "spans", "summary"]
+
+STEP = 500
+"""Ranges that are taken in at a time."""
 
 
 def summary(structs: dict[int, Ranges], deletes_at: int) -> bytes:
     """The `clocks` of a segment: where the delete set begins in its state, and the ranges of its structs."""
     return write_uint(deletes_at) + encode_ranges(structs)
+
+
+def spans(clocks: bytes) -> Iterator[tuple[int, int, int]]:
+    """From a summary, for each client: its id, its first clock, and the one after its last. Raises Malformed."""
+    _, at = read_uint(clocks, 0)
+    clients, at = read_uint(clocks, at)
+    for _ in range(clients):
+        client, at = read_uint(clocks, at)
+        ranges, at = read_uint(clocks, at)
+        first, at = read_uint(clocks, at)
+        length, at = read_uint(clocks, at)
+        end = first + length
+        for _ in range(ranges - 1):
+            start, at = read_uint(clocks, at)
+            length, at = read_uint(clocks, at)
+            end = start + length
+        yield client, first, end
 
 
 class Known:
@@ -93,13 +113,30 @@ class Known:
 
     def load(self, clocks: bytes, state: bytes) -> None:
         """Take in a segment by its summary. Raises Malformed when they can't belong together."""
+        for _ in self.loading(clocks, state):
+            pass
+
+    def loading(self, clocks: bytes, state: bytes) -> Iterator[None]:
+        """`load` in steps of about a millisecond, for whoever has others to serve between them."""
         deletes_at, at = read_uint(clocks, 0)
-        structs, at = decode_ranges(clocks, at)
-        if at != len(clocks) or deletes_at >= len(state):
+        if deletes_at >= len(state):
             raise Malformed("summary does not fit its state")
-        for client, ranges in structs.items():
-            for start, length in ranges:
+        clients, at = read_uint(clocks, at)
+        taken = 0
+        for _ in range(clients):
+            client, at = read_uint(clocks, at)
+            ranges, at = read_uint(clocks, at)
+            for _ in range(ranges):
+                start, at = read_uint(clocks, at)
+                length, at = read_uint(clocks, at)
+                if start + length > MAX_UINT:
+                    raise Malformed(f"clock beyond 2**53 before {at}")
                 self._add_range(client, start, length)
+                taken += 1
+                if taken % STEP == 0:
+                    yield
+        if at != len(clocks):
+            raise Malformed("summary does not fit its state")
         deletes = state[deletes_at:]
         if deletes != b"\0":
             self._deletes_encoded = deletes if not self._loaded and not self._deletes else None

@@ -193,6 +193,28 @@ async def test_part_of_a_large_segment() -> None:
     assert sum(map(len, found)) < 1000
 
 
+async def test_very_many_authors() -> None:
+    """A comparison with a segment by very many authors takes turns with others, and comes to the same answer."""
+    authors = range(1, 3001)
+    room = await room_of(segment(1, *(typed(client, 0, "ab") for client in authors)), tail=(typed(1, 2),))
+    codec: Any = InlineCodec()
+    assert not needs_codec(room, b"\0")
+    for have, missing in (
+        (dict.fromkeys(authors, 2), {(1, 2)}),
+        ({1: 2}, {(client, clock) for client in authors for clock in (0, 1)} - {(1, 0), (1, 1)} | {(1, 2)}),
+        ({1: 2, 3000: 1}, {(client, 0) for client in range(2, 3000)} | {(3000, 1), (1, 2)}),
+    ):
+        vector = encode_vector(have)
+        assert needs_codec(room, vector)
+        member = Peer("joiner")
+        room.attach(member)
+        await answer_after_diff(room, member, vector, codec)
+        found = held(updates(member.heard()))
+        assert missing <= found
+        assert len(found) <= len(missing) + 3000 * (len(have) < 3000)
+        room.detach(member)
+
+
 async def test_codec_dies_on_a_diff() -> None:
     """When the codec fails, the joiner gets the whole segment: it is no fault of its own."""
     room = await room_of(large(1, 1))
