@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from relay.errors import Malformed
 from relay.yjs.compact import compact
-from relay.yjs.known import Known, summary
+from relay.yjs.known import Known, spans, summary
 from relay.yjs.lib0 import write_uint
 from relay.yjs.ranges import Ranges
 from relay.yjs.update import parse
@@ -76,6 +76,19 @@ def test_loaded_segments_are_known(write) -> None:
     assert b"\0" + known.deletes_encoded() == write.update([], {9: [(0, 4)], 5: [(1, 2)]})
     assert known.add(parse(write.update([(5, 4, [write.text("yz", (5, 3))])])))
     assert (known.vector(), known.has_gaps) == ({5: 7}, False)
+
+
+def test_loading_takes_turns_with_others() -> None:
+    """A segment by very many authors is taken in piece by piece, and then all of it is known."""
+    structs = {client: Ranges([(0, 5), (9, 1)]) for client in range(1, 2001)}
+    clocks = summary(structs, 1)
+    known, at_once = Known(), Known()
+    at_once.load(clocks, b"\0\0")
+    seen = [len(known.vector()) for _ in known.loading(clocks, b"\0\0")]
+    assert len(seen) > 3
+    assert seen == sorted(set(seen))
+    assert known.vector() == at_once.vector() == dict.fromkeys(structs, 5)
+    assert list(spans(clocks)) == [(client, 0, 10) for client in sorted(structs, reverse=True)]
 
 
 def test_loaded_delete_set_is_compared_as_bytes(write) -> None:
