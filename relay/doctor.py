@@ -23,6 +23,7 @@ from relay.embedded.process import admit
 from relay.embedded.valkey import binary
 from relay.errors import StartError
 from relay.journal.address import Address
+from relay.journal.slots import Client
 
 __all__ = ["Check", "examine", "exit_code", "render"]
 
@@ -301,7 +302,8 @@ async def _redis(url: str) -> list[Check]:
             before, begin = time.time(), time.perf_counter()
             seconds, micros = await client.time()
             took = time.perf_counter() - begin
-            info: dict[str, Any] = await client.info()
+            nodes = await client.nodes() if isinstance(client, Client) else [client]
+            infos: list[dict[str, Any]] = [await node.info() for node in nodes]
     except TimeoutError:
         return [Check(name, False, f"{address} does not answer within {TIMEOUT:.0f} s", "check that Redis runs there")]
     except (OSError, RedisError) as error:
@@ -310,7 +312,14 @@ async def _redis(url: str) -> list[Check]:
     finally:
         await client.aclose()
     skew = seconds + micros / 1e6 - (before + took / 2)
-    return [_redis_version(info, str(address), took), *_redis_safety(info), _clock(skew, took)]
+    checks = [[_redis_version(info, str(address), took), *_redis_safety(info)] for info in infos]
+    if address.redundant or address.seeds:
+        for found, info in zip(checks, infos):
+            found.append(_failover(info))
+    # Of several nodes the worst counts.
+    return [min(same, key=lambda check: {False: 0, None: 1, True: 2}[check.ok]) for same in zip(*checks)] + [
+        _clock(skew, took)
+    ]
 
 
 def _redis_version(info: dict[str, Any], where: str, took: float) -> Check:
@@ -338,6 +347,15 @@ def _redis_safety(info: dict[str, Any]) -> Sequence[Check]:
         return [appends, Check("eviction", True, f"{policy}, {bounded}")]
     fix = "CONFIG SET maxmemory-policy noeviction: an evicted stream is a lost document"
     return [appends, Check("eviction", False if limit else None, f"{policy or 'policy unknown'}, {bounded}", fix)]
+
+
+def _failover(info: dict[str, Any]) -> Check:
+    replicas, good = int(info.get("connected_slaves") or 0), info.get("min_slaves_good_slaves")
+    if not replicas:
+        return Check("failover", None, "a master without a replica: nobody takes over from it", "add a replica")
+    fix = "CONFIG SET min-replicas-to-write 1: what is acknowledged is then on a replica too, within seconds"
+    bounded = "writes need one" if good is not None else "writes need none: a failover may lose the last ones"
+    return Check("failover", True if good is not None else None, f"replicas: {replicas}, {bounded}", fix)
 
 
 def _clock(skew: float, took: float) -> Check:

@@ -187,7 +187,39 @@ async def test_redis_that_forgets(tmp_path, own_valkey):
         assert (await found(tmp_path, redis_url=own_valkey.url))["redis"].ok is False
 
 
-@pytest.mark.parametrize("url", ["redis://:secret@127.0.0.1:1/0", "redis://:secret@h:port", "http://secret@h"])
+async def test_cluster(tmp_path, cluster):
+    """Of a cluster's nodes the worst counts, and masters without replicas deserve a look."""
+    checks = await found(tmp_path, redis_url=cluster.url)
+    assert [checks[name].ok for name in ("redis", "appendonly", "eviction", "failover", "clock")] == [
+        True, None, True, None, True,
+    ]  # fmt: skip
+    assert "without a replica" in checks["failover"].detail
+    client = cluster.masters[1].client
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    client.config_set("maxmemory", "100mb")
+    try:
+        assert (await found(tmp_path, redis_url=cluster.url))["eviction"].ok is False
+    finally:
+        client.config_set("maxmemory", "0")
+        client.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.parametrize("replicas", [{}, {"min_slaves_good_slaves": 1}])
+def test_failover_without_bounds(replicas):
+    """A master that takes writes although no replica hears them deserves a look."""
+    check = doctor._failover({"connected_slaves": 1, **replicas})
+    assert check.ok is (True if replicas else None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:secret@127.0.0.1:1/0",
+        "redis+cluster://:secret@127.0.0.1:1",
+        "redis://:secret@h:port",
+        "http://secret@h",
+    ],
+)
 async def test_redis_out_of_reach(tmp_path, url):
     """An address that nobody answers, or that is none, fails without its password in the text."""
     check = (await found(tmp_path, redis_url=url))["redis"]

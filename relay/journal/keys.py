@@ -139,8 +139,8 @@ def markdown() -> str:
     page = [
         "# Keys and channels in Redis",
         "",
-        "Written by `python -m relay.journal.keys > contrib/keys.md`. Keys of a room share a hash tag, so that they live",
-        "in one slot of a cluster; braces and percent signs in a room's name are percent-encoded.",
+        "Written by `python -m relay.journal.keys > contrib/keys.md`. Keys of a room share a hash tag, so that they",
+        "live in one slot of a cluster; braces and percent signs in a room's name are percent-encoded.",
         "",
         "| name | type | owner | lives | purpose |",
         "|---|---|---|---|---|",

@@ -112,7 +112,7 @@ class Client(Redis):
     without a key goes to any node, SCAN in `scan_iter` to all."""
 
     def __init__(self, address: Address, slots: Slots, name: str, timeout: float) -> None:
-        super().__init__()
+        super().__init__(protocol=2)
         self._address = address
         self._slots = slots
         self._name = name
@@ -227,7 +227,7 @@ class _Pipeline(Redis):
     """Gathers commands for `Client.together`."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__()
+        super().__init__(protocol=2)
         self._client = client
         self._commands: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 

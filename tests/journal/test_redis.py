@@ -196,7 +196,7 @@ async def test_start_with_a_password_and_a_database(own_valkey: Any, make: Make)
     other = make(f"unix://ann:pa%40ss@{own_valkey.socket}?db=1")
     await other.start()
     assert await other.rooms() == []
-    with pytest.raises(Unavailable, match="(?i)invalid username-password") as caught:
+    with pytest.raises(Unavailable, match="WRONGPASS") as caught:
         await make(f"unix://ann:wrong@{own_valkey.socket}").start()
     assert "wrong" not in str(caught.value)
 
@@ -311,7 +311,7 @@ async def test_user_with_few_rights(request: pytest.FixtureRequest, make: Make, 
         await bob.close()
         with pytest.raises(NoPermissionError):
             await journal._client.get("somebody:else")
-        with pytest.raises(Unavailable, match="(?i)invalid username-password"):
+        with pytest.raises(Unavailable, match=r"(?i)invalid username-password"):
             await make(server.url.replace("://", "://few:other@")).start()
     finally:
         for client in clients:
