@@ -19,13 +19,24 @@ _SAMPLE = re.compile(r"^(\w+(?:\{.*\})?) (\S+)$", re.MULTILINE)
 
 
 class Relay:
-    """A `relay serve` on a port and a data directory that outlive it. `services`: DATABASE_URL and REDIS_URL."""
+    """A `relay serve` on a port and a data directory that outlive it. `services`: DATABASE_URL and REDIS_URL;
+    `host`: where it listens; `prefix`: the command that runs it elsewhere."""
 
-    def __init__(self, directory: Path, flags: tuple[str, ...], services: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        flags: tuple[str, ...],
+        services: Mapping[str, str] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        prefix: tuple[str, ...] = (),
+    ) -> None:
+        self.host = host
+        self._prefix = prefix
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self.url = f"ws://127.0.0.1:{self.port}"
+        self.url = f"ws://{host}:{self.port}"
         self.log = directory / "relay.log"
         self.data = directory / "data"
         self.services = dict(services or {})
@@ -35,7 +46,8 @@ class Relay:
 
     def start(self) -> None:
         """Start, and return when the relay says that it is ready."""
-        command = [sys.executable, "-m", "relay", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [*self._prefix, sys.executable, "-m", "relay", "serve"]
+        command += ["--host", self.host, "--port", str(self.port)]
         command += ["--data", str(self.data), *self._flags]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -59,7 +71,7 @@ class Relay:
     def get(self, path: str) -> tuple[int, str]:
         """An HTTP GET: status and body; status 0 when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -109,11 +109,12 @@ class Typist(asyncio.Protocol):
         keep: bool = False,
         vector: bytes = b"\0",
         wait: float | None = 20.0,
+        host: str = "127.0.0.1",
     ) -> Self:
         """Connect and ask for the document past `vector`; return when it is here (`wait` None: at once)."""
         loop = asyncio.get_running_loop()
         typist = cls(room, client, hocuspocus=hocuspocus, watch=watch, keep=keep)
-        await loop.create_connection(lambda: typist, "127.0.0.1", port)
+        await loop.create_connection(lambda: typist, host, port)
         path = "/ws" if hocuspocus else f"/ws/{room}?ack=1" + (f"&token={token}" if token else "")
         key = base64.b64encode(os.urandom(16)).decode()
         typist.transport.write(
