@@ -181,10 +181,10 @@ class Compactor:
         """
         while True:
             count, flushes = await self._count(room)
-            had = [_position(flush.position) for flush in flushes]
+            had = {_position(flush.position) for flush in flushes}
             upto = max(had, default=room.log.upto())
             forgotten = False
-            if count != len(flushes):
+            if count != len(had):  # an entry that was read back before its append was answered is here twice
                 entries = await self._read(room)
                 # An epoch that was begun from outside keeps the ids of the entries it took over.
                 forgotten = not {position[1:] for position in had} <= {entry.position[1:] for entry in entries}
@@ -236,6 +236,7 @@ class Compactor:
             elif room.saving.away:  # it may have forgotten what we think it has
                 counted.set_exception(Unavailable("the journal was away"))
             else:
+                room.log.let_go_of_stored()
                 counted.set_result((result, room.log.journalled()))
 
         self._journal.count(room.name, room.saving.epoch, answered)

@@ -114,6 +114,24 @@ class Log:
         saved = islice(self.flushes, self.saved)
         return [flush for flush in saved if upto is None or (flush.position is not None and flush.position <= upto)]
 
+    def stored(self, position: Position) -> bool:
+        """Whether that place in the journal is one that the segments claim to hold."""
+        upto = self.upto()
+        return upto is not None and position.epoch == upto.epoch and position <= upto
+
+    def let_go_of_stored(self) -> None:
+        """Drop flushes that the segments hold: read back and stored before the answer to their append came."""
+        taken = {flush.number for flush in self.journalled() if flush.position and self.stored(flush.position)}
+        if taken:
+            self._drop(taken)
+            self.size = self.tail_size + sum(len(stored.segment.state) for stored in self.segments)
+
+    def _drop(self, taken: set[int]) -> None:
+        self.flushes = [flush for flush in self.flushes if flush.number not in taken]
+        self.tail_size = sum(flush.size for flush in self.flushes)
+        self.saved -= len(taken)
+        self.tail_cache = None
+
     def unsaved(self) -> Iterator[Flush]:
         """The flushes that the journal does not have (yet)."""
         return islice(self.flushes, self.saved, None)
@@ -135,10 +153,7 @@ class Log:
         taken = {flush.number for flush in self.journalled(segments[-1].upto)}
         # Not always the last one's: what another relay wrote may be stored before earlier flushes of ours.
         number = max([number, *taken, *(stored.number for stored in self.segments[kept:])])
-        self.flushes = [flush for flush in self.flushes if flush.number not in taken]
-        self.tail_size = sum(flush.size for flush in self.flushes)
-        self.saved -= len(taken)
-        self.tail_cache = None
+        self._drop(taken)
         del self.segments[kept:]
         self.segments += [Stored(segment, number) for segment in segments]
         self.size = self.tail_size + sum(len(stored.segment.state) for stored in self.segments)

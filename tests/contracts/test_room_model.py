@@ -113,6 +113,7 @@ class Client:
         self.member: Peer | None = None
         self.owed: deque[frozenset[Fact]] = deque()
         self.saved: set[Fact] = set()
+        self.received: set[Fact] = set()
         self.attempts = 0
 
     def content(self) -> tuple[str, dict[int, int]]:
@@ -169,6 +170,7 @@ class Client:
                 self.saved |= self.owed.popleft()
             for update in updates([message]):
                 self.doc.apply_update(update)
+                self.received |= facts(update)
 
 
 class Relays(RuleBasedStateMachine):
@@ -529,10 +531,15 @@ class Relays(RuleBasedStateMachine):
         self.connect(reader, self.do(lambda: Node(world, NODES)))
         self.clients.append(reader)
         self.settle(10)
+        assert reader.received >= self.stored()
+        everything = reader.doc.get_update()
         for client in self.clients:
             assert client.member is not None, f"{client.number} is not let in"
             assert not client.owed, "never acknowledged"
-            assert client.content() == reader.content(), (client.number, client.content(), reader.content())
+            lacks = {one for one in reader.received if one[1] != client.number} - client.received
+            assert not lacks, f"{client.number} was never sent {sorted(lacks)}"
+            client.doc.apply_update(everything)  # pycrdt may leave for good what came before what it depends on
+            assert client.content() == reader.content()
 
     def close(self) -> None:
         async def cancel() -> None:
