@@ -124,7 +124,7 @@ class Front(asyncio.Protocol):
     def _serve(self, request: Request, extension: Extension | None, rest: bytes) -> None:
         """The handshake is answered: make the connection, or say why not."""
         context = self._context
-        address = client_address(self._peer(), request, context.proxies)
+        address = client_address(self._peer(), request.headers.get("x-forwarded-for", ""), context.proxies)
         count = context.addresses.get(address, 0)
         if (why := self._overloaded(count)) is not None:
             self._farewell(why.code, why.reason)

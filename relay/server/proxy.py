@@ -29,13 +29,14 @@ def trusts(peer: str, trusted: Networks) -> bool:
     return bool(trusted) and (address := _address(peer)) is not None and _within(address, trusted)
 
 
-def client_address(peer: str, request: Request, trusted: Networks) -> str:
-    """The client's address: `peer`, unless that is a trusted proxy; then the rightmost forwarded address that is not
-    one. What stands left of that, the client may have made up; after something unreadable nobody is believed."""
+def client_address(peer: str, forwarded: str, trusted: Networks) -> str:
+    """The client's address: `peer`, unless that is a trusted proxy; then the rightmost address in `forwarded`, an
+    X-Forwarded-For, that is none. What stands left of that, the client may have made up; after something unreadable
+    nobody is believed."""
     if not trusts(peer, trusted):
         return peer
     client = peer
-    for said in reversed(request.headers.get("x-forwarded-for", "").split(",")):
+    for said in reversed(forwarded.split(",")):
         address = _address(said.strip())
         if address is None:
             break
