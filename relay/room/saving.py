@@ -122,16 +122,21 @@ class Saving:
         authors, frames = flush.authors, flush.frames
         flush.authors, flush.frames, flush.writers = {}, {}, []
         alone = len(authors) == 1
+        reached = 0
         for member, count in authors.items():
             if member not in self._room.members:
                 continue
             if member.behind is not None:
                 member.behind = min(member.behind, flush.number - 1)
-            elif alone and member.echo:
-                self._echo_later(member, flush, frames)
-            elif not (alone or flush.told) or member.echo:
-                self._echo(member, flush, frames)
+            else:
+                reached += 1
+                if alone and member.echo:
+                    self._echo_later(member, flush, frames)
+                elif not (alone or flush.told) or member.echo:
+                    self._echo(member, flush, frames)
             member.acknowledge(count)
+        if reached > 1:  # each of them has got all but its own
+            self._room.counters.edits_out += len(flush.edits) * (reached - 1)
         if self._room.on_saved is not None:
             self._room.on_saved(self._room)
         if self._room.log.tail_size > self._tail and not self._room.closed:

@@ -84,6 +84,20 @@ async def test_one_status_for_each_update(room: Room) -> None:
     assert ada.heard() == [b"\x08\x01"]
 
 
+async def test_edits_delivered_are_counted(room: Room) -> None:
+    """An edit counts once for everybody but its author, also for those who share its flush."""
+    ada, bob, _ = enter(room, "ada", "bob", "carol")
+    room.submit(ada, typed(1, 0))
+    room.submit(bob, typed(2, 0))
+    await flush(room)
+    await turns()
+    assert room.counters.edits_out == 2 * 2
+    room.submit(ada, typed(1, 1))
+    await flush(room)
+    await turns()
+    assert room.counters.edits_out == 2 * 2 + 2
+
+
 async def test_duplicate_of_an_edit_in_flight_waits_with_it(room: Room, journal: FakeJournal) -> None:
     """Repeating an edit that the journal does not have yet is acknowledged when it has it."""
     ada, bob = enter(room, "ada", "bob")
