@@ -124,6 +124,8 @@ class ClusterWire:
             self._routes[slot] = self._wire(place) if place else None
         self._asked = {key: wire for key, wire in self._asked.items() if key_slot(key) not in slots}
         self._retire()
+        if not all(wire.connected for wire in self._wires.values()):
+            self._look()
         self._on_doubt(lambda room: key_slot(epoch_key(room)) in slots)
 
     def _retire(self) -> None:
@@ -139,12 +141,14 @@ class ClusterWire:
         if not up:
             self._on_doubt(lambda room: self._routes[key_slot(epoch_key(room))] is wire)
             self._look()
-        if all(wire.connected for wire in self._wires.values()):
+        whole = all(wire.connected for wire in self._wires.values())
+        if whole == self._complete.is_set():
+            return
+        if whole:
             self._complete.set()
-            self._on_state(True)
-        elif not up:
+        else:
             self._complete.clear()
-            self._on_state(False)
+        self._on_state(whole)
 
     def _look(self) -> None:
         if self._looking is None and not self._closed:
