@@ -176,7 +176,7 @@ class _Around:
         headers.setdefault("Cache-Control", "private, no-cache" if "ETag" in headers else "no-store")
         for name, value in self._cors.headers(request.headers.get("Origin")).items():
             headers[name] = value
-        exchange: Exchange | None = request.get(EXCHANGE)
+        exchange = request.get(EXCHANGE)
         if exchange is None:
             return
         headers["traceparent"] = exchange.trace.parent

@@ -9,7 +9,7 @@ import ipaddress
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 from redis.asyncio import Redis
@@ -69,6 +69,14 @@ class _Ahead:
     refused_until: float = 0.0
 
 
+@dataclass(slots=True)
+class _Queue:
+    """Requests of one principal that wait for an answer: one asks for all of them."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    cost: int = 0
+
+
 class Limits:
     """Takes tokens. Without an answer from Redis within `timeout` everybody is allowed, and asking pauses a while."""
 
@@ -89,6 +97,7 @@ class Limits:
         self._known, self._anonymous = known, anonymous
         self._timeout, self._pause, self._clock = timeout, pause, clock
         self._ahead: dict[str, _Ahead] = {}
+        self._asking: dict[str, _Queue] = {}
         self._away_until = float("-inf")
 
     async def take(self, principal: Principal | None, address: str, cost: int) -> Taken | None:
@@ -99,26 +108,43 @@ class Limits:
             limit, key = self._anonymous, f"i:{network(address)}"
         if self._script is None or limit.rate <= 0 or cost <= 0:
             return None
-        now = self._clock()
-        ahead = self._ahead.get(key)
-        if ahead is not None:
-            if ahead.tokens >= cost and now < ahead.until:
-                ahead.tokens -= cost
-                self._metrics.limits.add("local")
-                return Taken(limit, True, ahead.left + ahead.tokens, max(0.0, ahead.full - now))
-            if now < ahead.refused_until:
-                self._metrics.limits.add("refused")
-                return Taken(limit, False, 0, max(0.0, ahead.full - now), ahead.refused_until - now)
-        return await self._ask(limit, key, cost, now)
+        # More than there ever is can never be had: the costliest requests take everything.
+        cost = min(cost, limit.burst)
+        if (taken := self._spend(limit, key, cost)) is not None:
+            return taken
+        queue = self._asking.setdefault(key, _Queue())
+        queue.cost += cost
+        try:
+            async with queue.lock:
+                # Whoever was before us in the queue asked for all of it.
+                return self._spend(limit, key, cost) or await self._ask(limit, key, cost, queue.cost)
+        finally:
+            queue.cost -= cost
+            if not queue.cost:
+                self._asking.pop(key, None)
 
-    async def _ask(self, limit: Limit, key: str, cost: int, now: float) -> Taken | None:
+    def _spend(self, limit: Limit, key: str, cost: int) -> Taken | None:
+        """Decide without asking, if what is known here allows that."""
+        ahead = self._ahead.get(key)
+        if ahead is None:
+            return None
+        now = self._clock()
+        if ahead.tokens >= cost and now < ahead.until:
+            ahead.tokens -= cost
+            self._metrics.limits.add("local")
+            return Taken(limit, True, ahead.left + ahead.tokens, max(0.0, ahead.full - now))
+        if now < ahead.refused_until:
+            self._metrics.limits.add("refused")
+            return Taken(limit, False, 0, max(0.0, ahead.full - now), ahead.refused_until - now)
+        return None
+
+    async def _ask(self, limit: Limit, key: str, cost: int, queued: int) -> Taken | None:
+        now = self._clock()
         if now < self._away_until:
             self._metrics.limits.add("unavailable")
             return None
-        # More than there ever is can never be had; the largest requests then take everything.
-        cost = min(cost, limit.burst)
-        want = max(cost, limit.burst // 50)
         assert self._script is not None
+        want = max(min(queued, limit.burst), limit.burst // 50)
         try:
             async with asyncio.timeout(self._timeout):
                 reply = await self._script(keys=[PREFIX + key], args=[round(1e6 / limit.rate), limit.burst, cost, want])
@@ -130,15 +156,14 @@ class Limits:
         full = now + reset / 1e6
         if len(self._ahead) >= _MOST_KEYS:
             self._ahead.clear()
-        if not granted:
-            # Only waiting gives tokens back, so a refusal of one token stands without asking again.
-            until = now + wait / 1e6 if cost == 1 else 0.0
-            self._ahead[key] = _Ahead(0, 0.0, left, full, until)
-            self._metrics.limits.add("refused")
-            return Taken(limit, False, left, reset / 1e6, wait / 1e6)
-        self._ahead[key] = _Ahead(granted - cost, now + _AHEAD_SECONDS, left, full)
-        self._metrics.limits.add("allowed")
-        return Taken(limit, True, left + granted - cost, reset / 1e6)
+        if granted:
+            self._ahead[key] = _Ahead(granted - cost, now + _AHEAD_SECONDS, left, full)
+            self._metrics.limits.add("allowed")
+            return Taken(limit, True, left + granted - cost, reset / 1e6)
+        # Only waiting gives tokens back, so a refusal of one token stands without asking again.
+        self._ahead[key] = _Ahead(0, 0.0, left, full, now + wait / 1e6 if cost == 1 else 0.0)
+        self._metrics.limits.add("refused")
+        return Taken(limit, False, left, reset / 1e6, wait / 1e6)
 
 
 def network(address: str) -> str:

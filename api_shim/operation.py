@@ -48,9 +48,6 @@ Identify = Callable[[ConnectAsked], Awaitable[Principal]]
 UNAUTHENTICATED = 4401
 """The code of a Deny that says "who are you" rather than "not you"."""
 
-EXCHANGE = "api_shim.exchange"
-"""Where a request keeps its Exchange."""
-
 SMALL = 1024
 """Bytes of a body that nobody asked for that are read, to see whether it says anything."""
 
@@ -67,6 +64,10 @@ class Exchange:
     taken: Taken | None = None
     problem: str = ""
     reading: bool = False
+
+
+EXCHANGE: web.RequestKey[Exchange] = web.RequestKey("exchange", Exchange)
+"""Where a request keeps it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ class Operation:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """What aiohttp calls; raises Problem."""
-        exchange: Exchange = request[EXCHANGE]
+        exchange = request[EXCHANGE]
         exchange.route = self._template
         try:
             async with asyncio.timeout(self._route.timeout or None) as deadline:
