@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 __all__ = ["Master", "MasterPool"]
 
@@ -28,19 +29,36 @@ class Master:
         self._sentinels = sentinels
         self._service = service
         retry = Retry(NoBackoff(), 0)
-        self._options = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": retry, **options}
+        self._options = {
+            "protocol": 2,
+            "socket_timeout": TIMEOUT,
+            "socket_connect_timeout": TIMEOUT,
+            "retry": retry,
+            **options,
+        }
         self.found: tuple[str, int] | None = None
 
     async def get_master_address(self) -> tuple[str, int]:
         """Where the master is. Raises redis-py's ConnectionError when no Sentinel knows one that is up."""
-        sentinel = Sentinel(self._sentinels, sentinel_kwargs=self._options)  # type: ignore[no-untyped-call]
-        try:
-            host, port = await sentinel.discover_master(self._service)
-        finally:
-            for client in sentinel.sentinels:
+        why = []
+        for host, port in self._sentinels:
+            client = Redis(host=host, port=port, **self._options)
+            try:
+                masters: Any = await client.sentinel_masters()
+                state = masters.get(self._service)
+            except (RedisError, OSError) as error:
+                why.append(f"{host}:{port}: {error or type(error).__name__}")
+                continue
+            finally:
                 await client.aclose()
-        self.found = host, int(port)
-        return self.found
+            if state is None:
+                why.append(f"{host}:{port} does not know it")
+            elif not state["is_master"] or state["is_sdown"] or state["is_odown"]:
+                why.append(f"{host}:{port} says that it is down")
+            else:
+                self.found = state["ip"], int(state["port"])
+                return self.found
+        raise MasterNotFoundError(f"no master {self._service!r}: {', '.join(why)}")
 
 
 class MasterPool(BlockingConnectionPool):
