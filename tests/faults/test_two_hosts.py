@@ -1,4 +1,5 @@
-"""Two hosts behind nginx as contrib/deploy ships it; one vanishes, power and network, while everybody types.
+"""Two hosts behind nginx as contrib/deploy ships it; while everybody types the relay of one is killed, or the host
+vanishes, power and network.
 
 Hosts are network namespaces: a relay in each of two, nginx in a third, PostgreSQL and Valkey in a fourth.
 `RELAY_TWO_HOSTS_CLIENTS=2000` is the long form.
@@ -16,7 +17,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -236,17 +237,24 @@ async def everybody_types(clients: list[Returner], seconds: float) -> None:
         await asyncio.sleep(0.005)
 
 
+async def carried(site: Site, number: int, expected: dict[str, int]) -> None:
+    """Wait until the relays say that this is what they carry; they say so every two seconds."""
+    for _ in range(60):
+        if (totals := site.cluster(number)["totals"]) == expected:
+            return
+        await asyncio.sleep(0.2)
+    pytest.fail(f"{totals} rather than {expected}")
+
+
 def figures(name: str, samples: list[float]) -> str:
     if not samples:
         return f"{name}: none"
     p50, p95 = (percentile(samples, share) * 1e3 for share in (0.5, 0.95))
-    return f"{name}: p50 {p50:.0f} ms, p95 {p95:.0f} ms, at most {max(samples) * 1e3:.0f} ms ({len(samples)})"
+    return f"{name}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, at most {max(samples) * 1e3:.0f} ms ({len(samples)})"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-async def test_host_vanishes(site: Site) -> None:
-    """Its clients are on the other host within seconds, and nothing that was acknowledged is lost."""
+async def lose_a_host(site: Site, lose: Callable[[], None], seconds: float) -> list[float]:
+    """How long each of its clients was away."""
     rooms, first = CLIENTS // EACH, random.randrange(1000, 2**30)
     clients: list[Returner] = []
     for number in range(CLIENTS):
@@ -264,30 +272,27 @@ async def test_host_vanishes(site: Site) -> None:
         return taken
 
     await until(lambda: all(client.synced for client in clients), 60, "everybody is here")
-    totals: dict[str, int] = {}
-    for _ in range(40):  # relays say what they carry every two seconds
-        totals = site.cluster(0)["totals"]
-        if totals["connections"] == CLIENTS:
-            break
-        await asyncio.sleep(0.2)
-    assert totals == {"nodes": 2, "draining": 0, "connections": CLIENTS, "rooms": rooms}, "each room is on one relay"
+    # Each room is on one relay.
+    await carried(site, 0, {"nodes": 2, "draining": 0, "connections": CLIENTS, "rooms": rooms})
     await everybody_types(clients, 10)
     before = latencies()
 
-    typing = asyncio.ensure_future(everybody_types(clients, 30))  # noqa: TID251
+    typing = asyncio.ensure_future(everybody_types(clients, seconds))  # noqa: TID251
     await asyncio.sleep(1.0)
     acknowledged = {client: client.saved for client in clients}
-    vanished = time.monotonic()
-    site.vanish(0)
+    lost_at = time.monotonic()
+    lose()
     await typing
     await until(lambda: all(client.synced and client.closed is None for client in clients), 30, "everybody is back")
     during = latencies()
     cut = [client for client in clients if client.cuts]
-    away = [client.back[-1] - vanished for client in cut]
+    away = [client.back[-1] - lost_at for client in cut]
     await everybody_types(clients, 10)
     after = latencies()
     await until(lambda: all(client.saved == client.typed for client in clients), 30, "everything is saved")
 
+    await carried(site, 1, {"nodes": 1, "draining": 0, "connections": CLIENTS, "rooms": rooms})
+    who = site.cluster(1, "/rooms/room-0")["nodes"]
     lost = wrong = 0
     for number in range(rooms):
         reader = await Typist.join(site.relays[1].port, f"room-{number}", 1, host=site.relays[1].host)
@@ -296,23 +301,35 @@ async def test_host_vanishes(site: Site) -> None:
             lost += max(0, acknowledged[client] - len(found)) + max(0, client.saved - len(found))
             wrong += found != spelled(len(found))
         reader.leave()
-    there = site.cluster(1)
-    who = site.cluster(1, "/rooms/room-0")["nodes"]
     for client in clients:
         client.leaving = True
         client.leave()
     await asyncio.gather(*staying)
 
-    print(
-        f"\n{CLIENTS} clients in {rooms} rooms, {RATE * CLIENTS:.0f} edits/s; one of two hosts vanishes with {len(cut)}"
-    )
+    edits = RATE * CLIENTS
+    print(f"\n{CLIENTS} clients in {rooms} rooms, {edits:.0f} edits/s; one of two hosts is lost with {len(cut)}")
     print(figures("away", away))
     print(figures("edits before", before))
-    print(figures("edits while it vanished", during))
+    print(figures("edits while it was lost", during))
     print(figures("edits after", after))
-    print(f"acknowledged {sum(client.saved for client in clients)}, lost {lost}; the survivor has {there['totals']}")
+    print(f"acknowledged {sum(client.saved for client in clients)}, lost {lost}")
     assert (lost, wrong) == (0, 0)
     assert len(cut) >= CLIENTS / 10, "the hash gives both hosts rooms"
-    assert max(away) < 20
-    assert there["totals"] == {"nodes": 1, "draining": 0, "connections": CLIENTS, "rooms": rooms}
     assert [(holder["clients"], holder["home"], holder["unsaved"]) for holder in who] == [(EACH, True, 0)]
+    return away
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_relay_killed(site: Site) -> None:
+    """Its host says that nobody listens there: its clients are on the other host at once, and lose nothing."""
+    away = await lose_a_host(site, lambda: site.relays[0].kill(children=True), 10)
+    assert max(away) < 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_host_vanishes(site: Site) -> None:
+    """Nobody says anything: its clients are on the other host within seconds, and lose nothing."""
+    away = await lose_a_host(site, lambda: site.vanish(0), 30)
+    assert max(away) < 20

@@ -89,3 +89,15 @@ async def test_away(own_valkey: Any) -> None:
         await cluster.nodes()
     cluster.start(lambda: INFO)
     await cluster.close()
+
+
+async def test_redis_cluster(cluster: Any) -> None:
+    """What relays say of themselves is in one slot of a Redis Cluster."""
+    one = Cluster(cluster.url, "test-one")
+    one.start(lambda: INFO)
+    await one.say()
+    assert await one.nodes() == [INFO]
+    await one.close()
+    other = Cluster(cluster.url, "test-other")
+    assert await other.nodes() == []
+    await other.close()
