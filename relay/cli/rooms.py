@@ -10,7 +10,9 @@ from pathlib import Path
 import uvloop
 
 from relay.cli import output
+from relay.cli.check import check
 from relay.cli.inspect import Inspected, inspect
+from relay.cli.repair import repair
 from relay.cli.services import SETTINGS, Services, connect
 from relay.cli.where import where
 from relay.errors import CodecDied, Malformed, Quarantined, RelayError
@@ -61,6 +63,14 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "where", "which relays have a document open; without one, which relays there are", room=False, json=True
     )
     places.add_argument("room", metavar="ROOM", type=_room, nargs="?", help="the document's name")
+    checking = command(
+        "check", "compare what is stored of a document with its history and its relays", room=False, json=True
+    )
+    which = checking.add_mutually_exclusive_group(required=True)
+    which.add_argument("room", metavar="ROOM", type=_room, nargs="?", help="the document's name")
+    which.add_argument("--all", action="store_true", help="every stored document, one after the other")
+    repairing = command("repair", "store a damaged document anew, from its history and what can be read of it")
+    repairing.add_argument("--yes", action="store_true", help="do it; else only say what would be done")
     history = command("history", "who wrote when", json=True)
     history.add_argument("--limit", type=_count, default=50, help="the latest so many entries [50]")
 
@@ -279,4 +289,6 @@ ACTIONS: dict[str, Command] = {
     "release": _release,
     "history": _history,
     "where": where,
+    "check": check,
+    "repair": repair,
 }

@@ -17,7 +17,7 @@ from relay.protocol import presence as awareness
 from relay.room.load import replay
 from relay.room.presence import Elsewhere
 from relay.room.room import Room
-from relay.room.where import ANSWER, WHO, Holder
+from relay.room.where import ANSWER, WHO, Holder, digest
 from relay.shard import Channels
 from relay.tasks import spawn
 from relay.types import NodeId, Position, RoomId
@@ -171,7 +171,8 @@ class Neighbours:
     def _holding(self, room: Room) -> Holder:
         unsaved = sum(len(flush.edits) for flush in room.log.unsaved())
         upto = max(room.log.saved_positions(), default=room.log.upto())
-        return Holder(self._node, self.is_home(room), len(room.members), str(upto or ""), unsaved)
+        held = digest(room.known.vector())
+        return Holder(self._node, self.is_home(room), len(room.members), str(upto or ""), unsaved, held)
 
     def _introduce(self, room: Room) -> None:
         spawn(f"here in {room.name}", self._tell(room, HERE))

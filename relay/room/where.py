@@ -5,15 +5,16 @@ rooms, again and again, to be right when it dies. What is not open anywhere has 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 import orjson
 
 from relay.shard import Channels, Heard
 from relay.types import NodeId, RoomId
 
-__all__ = ["ANSWER", "PATIENCE", "WHO", "Holder", "who_has"]
+__all__ = ["ANSWER", "PATIENCE", "WHO", "Holder", "digest", "who_has"]
 
 WHO, ANSWER = b"w", b"a"
 PATIENCE = 1.0
@@ -23,13 +24,15 @@ PATIENCE = 1.0
 @dataclass(frozen=True, slots=True)
 class Holder:
     """A relay that has the room open. `home`: it takes itself for the one that makes the snapshots; `position`: up to
-    where the journal is in its memory, or empty; `unsaved`: edits that the journal does not have from it yet."""
+    where the journal is in its memory, or empty; `unsaved`: edits that the journal does not have from it yet; `digest`:
+    of the state vector that it holds."""
 
     node: NodeId
     home: bool
     clients: int
     position: str
     unsaved: int
+    digest: str = ""
 
     def encode(self) -> bytes:
         """As it is said on the channel."""
@@ -44,6 +47,11 @@ class Holder:
             return cls(**orjson.loads(said[1:]))
         except (ValueError, TypeError):
             return None
+
+
+def digest(vector: Mapping[int, int]) -> str:
+    """What two relays with the same state vector say of it."""
+    return sha256(repr(sorted(vector.items())).encode()).hexdigest()[:16]
 
 
 async def who_has(connect: Callable[[Heard], Channels], room: RoomId, patience: float = PATIENCE) -> list[Holder]:

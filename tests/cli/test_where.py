@@ -68,6 +68,8 @@ async def test_room(services: Services, capsys: pytest.CaptureFixture[str]) -> N
     assert row == ["w1", "https://one.example", "3", "2", "9:1-0", "home"]
     await where(services, asked(ROOM, json=True))
     said = json.loads(capsys.readouterr().out)
-    assert said["nodes"] == [{"node": "w1", "home": True, "clients": 3, "position": "9:1-0", "unsaved": 2}]
+    assert said["nodes"] == [
+        {"node": "w1", "home": True, "clients": 3, "position": "9:1-0", "unsaved": 2, "digest": ""}
+    ]
     await where(services, asked("another"))
     assert capsys.readouterr().out == "another is open in no relay\n"

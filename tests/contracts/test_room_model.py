@@ -471,7 +471,7 @@ class Relays(RuleBasedStateMachine):
         self.saved |= facts(update)
         self.check()
 
-    @precondition(lambda self: not self.world.away)
+    @precondition(lambda self: not self.world.away and not self.forgotten)
     @rule()
     def delete(self) -> None:
         """A document is deleted: whoever was in it is sent away, and nothing of it comes back."""
