@@ -23,7 +23,7 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    node = Supervisor(settings) if settings.workers > 1 else Node(settings)
+    node = Supervisor(settings) if settings.workers > 1 or settings.plugins else Node(settings)
     try:
         await node.start()
         log.info("ready", extra={"node": node.id, "host": settings.host, "port": node.port, "version": __version__})

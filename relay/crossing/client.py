@@ -6,6 +6,7 @@ closed. The connection is made again in the background.
 
 import asyncio
 import logging
+import socket
 from itertools import count
 from typing import Any, cast
 
@@ -30,7 +31,15 @@ async def dial(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
     """Connect to `unix:PATH` (a leading @ for the abstract namespace) or `tcp://host:port`. Raises OSError."""
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
-        return await asyncio.open_unix_connection("\0" + path[1:] if path.startswith("@") else path, limit=MAX_FRAME)
+        connected = socket.socket(socket.AF_UNIX)
+        try:
+            connected.setblocking(False)
+            # uvloop has no abstract names; a Unix socket connects at once or not at all.
+            connected.connect("\0" + path[1:] if path.startswith("@") else path)
+            return await asyncio.open_unix_connection(sock=connected, limit=MAX_FRAME)
+        except BaseException:
+            connected.close()
+            raise
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     return await asyncio.open_connection(host.strip("[]"), int(port), limit=MAX_FRAME)
 

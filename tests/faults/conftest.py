@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -21,12 +21,15 @@ class Tally(NamedTuple):
 
 @pytest.fixture
 def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Relay]]:
-    """`relays(*flags, postgres=url, valkey=url)` starts one; what still runs at the end must stop cleanly."""
+    """`relays(*flags, postgres=url, valkey=url)` starts one; what still runs at the end must stop cleanly.
+    `environment`: further variables."""
     started: list[Relay] = []
 
-    def start(*flags: str, postgres: str = "", valkey: str = "") -> Relay:
+    def start(
+        *flags: str, postgres: str = "", valkey: str = "", environment: Mapping[str, str] | None = None
+    ) -> Relay:
         services = {"DATABASE_URL": postgres, "REDIS_URL": valkey}
-        given = {name: url for name, url in services.items() if url}
+        given = {name: url for name, url in services.items() if url} | dict(environment or {})
         flags = "--reconnect-jitter", "0.2", *flags  # the last of a flag counts
         started.append(Relay(tmp_path_factory.mktemp("relay"), flags, given))
         return started[-1]
