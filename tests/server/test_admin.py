@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 import aiohttp
@@ -78,7 +79,7 @@ async def test_cluster(port: Any) -> None:
 async def test_room(port: Any) -> None:
     """Who has a room, whatever its name; nobody is an answer too."""
     _, get = port
-    holder = {"node": "a", "home": True, "clients": 3, "position": "5:1-0", "unsaved": 0}
+    holder = asdict(HOLDER)
     assert await get("/v1/cluster/rooms/docs/%C3%A4") == (200, {"room": "docs/ä", "nodes": [holder]})
     assert await get("/v1/cluster/rooms/other") == (200, {"room": "other", "nodes": []})
     assert (await get("/v1/cluster/rooms/" + "x" * 513))[0] == 400
