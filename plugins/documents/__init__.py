@@ -1,0 +1,1 @@
+"""Documents: their content, tree and REST interface."""
