@@ -105,6 +105,8 @@ class Jobs:
         self._metrics.jobs_running = len(self._running)
         if self._keeper is None or self._keeper.done():
             self._keeper = spawn("jobs", self._keep_alive())
+        # A task that is cancelled before its first step never takes it, and its end would not be told.
+        await asyncio.sleep(0)
         return _job(row, running)
 
     async def find(self, id: UUID, owner: Principal) -> Job:
@@ -219,7 +221,6 @@ class Jobs:
             running.progress, running.note, running.dirty = min(1.0, max(0.0, share)), note[:1000], True
             running.changed.set()
 
-        await asyncio.sleep(0)  # `start` has to enter it in the list first
         began = time.monotonic()
         state: JobState = "failed"
         result: object = None
