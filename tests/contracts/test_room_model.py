@@ -572,11 +572,11 @@ def play(examples: int, steps: int, **options: Any) -> None:
 
 def test_nothing_saved_is_lost() -> None:
     """The same histories every time, so that a change that breaks one is known by it."""
-    play(80, 50, derandomize=True, database=None)
+    play(200, 50, derandomize=True, database=None)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_nothing_saved_is_lost_in_long_histories() -> None:
     """Others every time, and longer ones."""
-    play(1200, 80, database=None)
+    play(2500, 60, database=None)
