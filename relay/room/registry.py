@@ -251,6 +251,7 @@ class Registry:
                 return
             self._news.closed(room)
             self.forget(room)
+            room.saving.end()
             # The stream may be newer than the snapshot: opened for somebody who then wrote nothing.
             upto = max(room.log.upto() or Position(0, 0, 0), Position(room.saving.epoch, 0, 0))
             await self._journal.retire(room.name, upto)

@@ -242,3 +242,9 @@ class Saving:
     def let_go_of_backlog(self) -> None:
         """What was kept through an outage is on its way, or the room is gone."""
         self._keep(-self._kept)
+
+    def end(self) -> None:
+        """The room has left memory and owes nobody anything. Each would keep the other until the garbage collector
+        comes, which is seldom: documents that nobody has open would fill the memory until then."""
+        self._echoes.clear()
+        del self._room

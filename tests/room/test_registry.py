@@ -1,6 +1,7 @@
 """Rooms are loaded once, never blank in place of a failure, kept while needed, stored before they are let go."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -274,6 +275,24 @@ async def test_open_waits_for_the_end_of_an_unload(house: House) -> None:
     gate.set()
     assert await opening is not room
     assert await house.content() == {(1, 0)}
+
+
+async def test_closed_rooms_are_freed_at_once(house: House) -> None:
+    """A room that left memory waits for no garbage collector."""
+    room, (ada,) = await house.enter("ada")
+    await house.write(room, ada, typed(1, 0))
+    house.registry.leave(room, ada)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(thing, Room) for thing in gc.get_objects())
+        await house.registry._unload(room)
+        assert room.closed
+        del room
+        await turns()
+        assert sum(isinstance(thing, Room) for thing in gc.get_objects()) == before - 1
+    finally:
+        gc.enable()
 
 
 async def test_unload_only_when_stored(house: House) -> None:
