@@ -54,8 +54,9 @@ class Waiting(NamedTuple):
 class World:
     """The servers, and who reaches them.
 
-    held: the next calls to be held up, by node and name (`answered`: after they took effect); away: services that are down for all, or
-    (node, service) pairs; gossip: what becomes of messages between relays; crashed: nodes that do nothing any more.
+    held: the next calls to be held up, by node and name (`answered`: after they took effect); away: services that are
+    down for all, or (node, service) pairs; gossip: what becomes of messages between relays; crashed: nodes that do
+    nothing any more.
     """
 
     def __init__(self) -> None:

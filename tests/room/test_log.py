@@ -2,7 +2,7 @@
 
 from fakes import Peer, typed
 
-from relay.room.log import Flush, Log
+from relay.room.log import Flush, Log, Stored
 from relay.snapshot import Segment
 from relay.types import Actor, Edit, Position
 
@@ -104,3 +104,23 @@ def test_edits_of_others() -> None:
     made = Flush(1, edits, [], [ada, bob, ada], {})
     assert made.of_others(ada) == [typed(2, 0)]
     assert made.of_others(bob) == [typed(1, 0), typed(1, 1)]
+
+
+def test_edits_of_others_after_it_was_saved() -> None:
+    """Whose edits they were is not kept; a flush that the journal forgot again is everybody's."""
+    made = Flush(1, [Edit(Actor(""), typed(1, 0))], [typed(1, 0)], [], {Peer(): 1})
+    assert made.of_others(Peer()) == [typed(1, 0)]
+
+
+def test_stored_before_the_answer_came() -> None:
+    """Flushes at places that the segments hold are let go; those that wait, and later ones, stay."""
+    made = log(3, 1)
+    made.segments.append(log_end(2))
+    made.let_go_of_stored()
+    assert [(f.number, made.saved) for f in made.flushes] == [(3, 1), (4, 1)]
+    assert made.size == 10 + made.tail_size
+    assert not made.stored(Position(2, 1, 0))
+
+
+def log_end(upto: int) -> Stored:
+    return Stored(segment(upto), 2)
