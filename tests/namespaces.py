@@ -67,7 +67,9 @@ class Network:
 
     def close(self) -> None:
         """Whatever runs there must have ended."""
-        for host in self.hosts:
+        for number, host in enumerate(self.hosts, 1):
+            # A namespace lives on while the kernel tries to close its connections; its link need not.
+            _ip("link", "del", f"{self._name}{number}")
             _ip("netns", "del", host.namespace)
         _ip("link", "del", self._name)
 
