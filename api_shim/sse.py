@@ -51,8 +51,8 @@ class EventStream:
     async def send(self, data: object, *, event: str = "", id: str = "") -> None:
         """Send one event: a model, or any value that JSON has. Waits while the reader is slow."""
         body = dump(data) if isinstance(data, BaseModel) else to_json(data)
-        head = (f"id: {id}\n" if id else "") + (f"event: {event}\n" if event else "")
-        await self.response.write(head.replace("\r", "").encode() + b"data: " + body + b"\n\n")
+        head = "".join(f"{name}: {_line(value)}\n" for name, value in (("id", id), ("event", event)) if value)
+        await self.response.write(head.encode() + b"data: " + body + b"\n\n")
 
     def end(self) -> None:
         """Cancel the body of the `async with`, and end the answer as if it had finished."""
@@ -90,3 +90,8 @@ class EventStream:
             except ConnectionError:
                 break
         self.end()
+
+
+def _line(text: str) -> str:
+    """Without what would end the line, or (NUL in an id) make readers ignore it."""
+    return text.translate({0: None, 10: None, 13: None})
