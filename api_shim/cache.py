@@ -30,10 +30,8 @@ class Cache:
 
     async def count(self, key: str, ttl: float) -> int:
         """Raise a counter that ends `ttl` seconds after it began; what it is now."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(self._prefix + key, 0, px=max(1, int(ttl * 1000)), nx=True)
-        pipeline.incr(self._prefix + key)
-        return int((await self._run(pipeline.execute()))[1])
+        await self.add(key, b"0", ttl)
+        return int(await self._run(self._redis.incr(self._prefix + key)))
 
     async def take(self, key: str) -> bytes | None:
         """The value, which is gone then: for what may be used once."""
@@ -41,8 +39,8 @@ class Cache:
 
     async def delete(self, *keys: str) -> None:
         """Forget values."""
-        if keys:
-            await self._run(self._redis.delete(*(self._prefix + key for key in keys)))
+        for key in keys:  # each by itself: in a cluster they are on several nodes
+            await self._run(self._redis.delete(self._prefix + key))
 
     async def _run(self, command: Any) -> Any:
         try:

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,7 +13,8 @@ from api_shim.cache import Cache
 from api_shim.jobs import Jobs
 from api_shim.rooms import Rooms
 from api_shim.work import Work
-from relay.bus import Outbox
+from relay.bus import Handler
+from relay.bus.streams import StreamBus
 
 __all__ = ["Context", "Shared", "made_once"]
 
@@ -27,7 +28,7 @@ class Shared:
     database: Pool
     redis: Any
     rooms: Rooms
-    outbox: Outbox
+    bus: StreamBus
     jobs: Jobs
     work: Work
     registry: CollectorRegistry
@@ -40,6 +41,7 @@ class Context:
     """One plugin's view of the process.
 
     database: a pool of connections; a plugin's tables are in the schema of its name, and are written qualified.
+    bus: events, behind `outbox.add` and `consume`, for who looks after it.
     redis: the client behind `cache`, for what a cache can't do; keys below `materi:plugin:<name>:`.
     registry: where Prometheus collectors of its own go.
     public_url: how people reach us, without a slash at the end.
@@ -54,12 +56,18 @@ class Context:
         self.database = shared.database
         self.redis = shared.redis
         self.rooms = shared.rooms
-        self.outbox = shared.outbox
+        self.outbox = shared.bus.outbox
+        self.bus = shared.bus
         self.jobs = shared.jobs
         self.work = shared.work
         self.registry = shared.registry
         self.public_url = shared.public_url
         self.clock = shared.clock
+
+    async def consume(self, name: str, topics: Sequence[str], handler: Handler) -> None:
+        """Handle the events of these topics ("users", "documents", ...) from now on, as the group `<plugin>.<name>`: at
+        least once each, and once in effect for what the handler writes on the connection it is given."""
+        await self.bus.consume(f"{self.plugin}.{name}", topics, handler)
 
     def provide(self, service: type[S], by: S) -> None:
         """Do what `service` promises, for the plugins that require it."""

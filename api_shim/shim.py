@@ -30,7 +30,7 @@ from api_shim.runner import Runner
 from api_shim.watchdog import watch
 from api_shim.work import Work
 from relay import __version__
-from relay.bus.outbox import PostgresOutbox
+from relay.bus.streams import StreamBus
 from relay.codec.pool import CodecPool
 from relay.dispatch import Dispatch
 from relay.errors import StartError, Unavailable
@@ -123,7 +123,6 @@ class Shim:
         self._stack.push_async_callback(self._close_database)
         async with self.database.acquire() as connection:
             await migrate(connection, migrations("api_shim.migrations"), "api_shim", "API")
-            await migrate(connection, migrations("relay.bus.migrations"), "bus", "event bus")
         self.redis = Address(settings.redis_url).client(f"materi-{self.id}", TIMEOUT)
         self._stack.push_async_callback(self.redis.aclose)
         self.snapshots = await PostgresSnapshotStore.connect(settings.database_url)
@@ -185,12 +184,15 @@ class Shim:
         settings = self.settings
         host = settings.host if settings.host not in ("0.0.0.0", "::") else "localhost"  # noqa: S104
         self.public_url = (settings.public_url or f"http://{host}:{settings.port}").rstrip("/")
+        self.bus = StreamBus(self.database, settings.redis_url or "")
+        await self.bus.start()
+        self._stack.push_async_callback(self.bus.close)
         self.jobs = Jobs(self.database, self.api_metrics, base=self.public_url)
         shared = Shared(
             database=self.database,
             redis=self.redis,
             rooms=self.rooms,
-            outbox=PostgresOutbox(),
+            bus=self.bus,
             jobs=self.jobs,
             work=self.work,
             registry=self.metrics.registry,

@@ -209,9 +209,11 @@ class Node:
         settings = self.settings
         http = HttpHandler()
         metrics = self.metrics if settings.metrics else None
-        runner = await make_runner(
-            self.context, self.unready, metrics, settings.page, self._totals if self._place else None
-        )
+        beside = (settings.shim or "").startswith("unix:@")
+        totals = self._totals if self._place else None
+        runner = await make_runner(self.context, self.unready, metrics, settings.page, totals, beside=beside)
+        assert runner.app is not None
+        http.ours = {resource.canonical for resource in runner.app.router.resources()}
         self._stack.push_async_callback(runner.cleanup)
         http.make = cast("Callable[[], asyncio.Protocol]", runner.server)
         loop = asyncio.get_running_loop()
@@ -220,7 +222,7 @@ class Node:
             handoff = self._handoff = Handoff(self._place, adopting, partial(figures, self.metrics.registry))
             handoff.start()
             self._stack.callback(handoff.close)
-            if (settings.shim or "").startswith("unix:@"):
+            if beside:
                 http.give = partial(handoff.give, self._place.workers)
             assert self._place.listener is not None
             sharing = partial(SharingFront, self.context, http, handoff)

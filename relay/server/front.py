@@ -1,7 +1,7 @@
 """One port: reads a request's head, then hands the socket to who serves it: WebSocket here, the rest to aiohttp."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import cast
 
 from websockets.extensions import Extension
@@ -27,16 +27,15 @@ MAX_HEAD = 16384
 HEAD_TIMEOUT = 10.0
 
 
-OURS = ("/livez", "/readyz", "/metrics")
-"""What a relay answers itself, also beside a shim."""
-
-
 class HttpHandler:
     """Who serves a socket that speaks plain HTTP; filled in once that is set up.
 
     make: aiohttp's protocol of this process.
-    give: hands the socket and what was read from it to the shim, which serves all but `OURS`; None where there is none.
+    give: hands the socket and what was read from it to the shim, which serves all but `ours`; None where there is none.
+    ours: the paths that a relay answers itself, also beside a shim.
     """
+
+    ours: Collection[str] = ()
 
     make: "Callable[[], asyncio.Protocol] | None" = None
     give: "Callable[[int, bytes], bool] | None" = None
@@ -81,7 +80,7 @@ class Front(asyncio.Protocol):
             self._hand_over(request, head)
 
     def _hand_over(self, request: Request, head: bytes) -> None:
-        if self._http.give is not None and request.path not in OURS:
+        if self._http.give is not None and request.path not in self._http.ours:
             if self._http.give(self._transport.get_extra_info("socket").fileno(), head):
                 self._transport.abort()  # closes our descriptor; the connection lives on in the shim's
             else:

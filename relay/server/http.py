@@ -44,11 +44,14 @@ async def make_runner(
     page: bool,
     workers: Callable[[str], Awaitable[bytes]] | None = None,
     admin: Admin | None = None,
+    *,
+    beside: bool = False,
 ) -> web.AppRunner:
     """An aiohttp application that listens nowhere: the front hands it sockets. `ready` says why we are not, or ''.
 
     workers: the metrics of the worker with that number, or of all; empty when there is no such worker.
     admin: what only operators may ask; None on a port that is open to others.
+    beside: a shim has the other paths of this port.
     """
 
     async def livez(request: web.Request) -> web.Response:
@@ -71,8 +74,13 @@ async def make_runner(
             response = await handler(request)
         except web.HTTPException as error:
             error.headers.update(SECURITY)
+            if beside:
+                error.force_close()
             raise
         response.headers.update(SECURITY)
+        if beside:
+            # The next request on this connection may be another process's to answer.
+            response.force_close()
         return response
 
     app = web.Application(middlewares=[secure], client_max_size=1 << 20)
