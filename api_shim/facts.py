@@ -21,7 +21,7 @@ from relay.crossing.facts import FIELD, KEY
 from relay.crossing.wire import told
 from relay.errors import Malformed
 from relay.hooks import FACTS, heard
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 
 __all__ = ["Listener"]
 
@@ -59,9 +59,7 @@ class Listener:
 
     async def close(self) -> None:
         """Stop after the fact at hand."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening])
+        await end(self._listening)
 
     async def _listen(self) -> None:
         while True:

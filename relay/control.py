@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from relay.errors import Unavailable
 from relay.journal.address import Address
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 from relay.types import NodeId, RoomId
 
 __all__ = ["KEPT", "KEY", "Control", "Recheck", "hint"]
@@ -84,9 +84,7 @@ class Control:
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening])
+        await end(self._listening)
         await self._client.aclose()
 
     async def _listen(self, last: bytes) -> None:

@@ -150,9 +150,7 @@ class KeySet:
 
     async def close(self) -> None:
         """Stop a fetch under way."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.wait([self._refreshing])
+        await tasks.end(self._refreshing)
 
     async def find(self, kid: str | None) -> list[Key]:
         """The keys of that id, or all for a token without one; raises Unavailable when the issuer can't be asked."""

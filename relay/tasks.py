@@ -5,7 +5,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["running", "spawn"]
+__all__ = ["end", "running", "spawn"]
 
 T = TypeVar("T")
 log = logging.getLogger("relay.tasks")
@@ -23,6 +23,14 @@ def spawn(
     running.add(task)
     task.add_done_callback(lambda task: _ended(task, expected))
     return task
+
+
+async def end(task: "asyncio.Task[Any] | None") -> None:
+    """Cancel a task and wait until it has ended. A library may swallow a cancellation that comes while its own timeout
+    ends (redis-py does), so it is said again until it is heard."""
+    while task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.2)
 
 
 def _ended(task: "asyncio.Task[Any]", expected: tuple[type[BaseException], ...]) -> None:

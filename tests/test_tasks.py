@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from relay.tasks import running, spawn
+from relay.tasks import end, running, spawn
 
 
 async def test_result_is_the_task() -> None:
@@ -64,3 +64,26 @@ async def test_cancellation_is_no_failure(caplog: pytest.LogCaptureFixture) -> N
     assert task.cancelled()
     assert not caplog.records
     assert task not in running
+
+
+async def test_end_insists() -> None:
+    """A task that swallows the first cancellation is cancelled again."""
+    swallowed = 0
+
+    async def deaf() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 2:
+                    raise
+
+    task = spawn("deaf", deaf())
+    await asyncio.sleep(0)
+    await end(task)
+    assert task.cancelled()
+    assert swallowed == 2
+    await end(task)
+    await end(None)

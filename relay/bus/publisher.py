@@ -20,7 +20,7 @@ from relay.bus.outbox import CHANNEL
 from relay.bus.store import drop_before, make_months
 from relay.contracts import TOPICS
 from relay.log import Sparingly
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 
 __all__ = ["Publisher"]
 
@@ -80,9 +80,7 @@ class Publisher:
 
     async def close(self) -> None:
         """Stop; what is not published yet waits in the outbox."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await end(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -14,7 +14,7 @@ from relay.crossing.wire import MAX_FRAME, VERSION, Answer, frame, receive, valu
 from relay.errors import Malformed, StartError, Unavailable
 from relay.grants import Grant, Principal
 from relay.hooks import Ask, ConnectAsked, JoinAsked, Plugin
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 from relay.types import NodeId
 
 __all__ = ["Crossing", "dial"]
@@ -72,9 +72,7 @@ class Crossing(Plugin):
 
     async def close(self) -> None:
         """Hang up."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+        await end(self._keeping)
 
     async def ask_connect(self, ask: ConnectAsked) -> Principal | None:
         return cast(Principal | None, await self._ask("ask_connect", ask))

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from relay.errors import Unavailable
 from relay.journal.address import Address
 from relay.journal.keys import NODES, node_key
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 from relay.types import NodeId
 
 __all__ = ["BEAT", "EXPIRY", "Cluster", "NodeInfo"]
@@ -61,7 +61,6 @@ class Cluster:
         self._client = self._address.client(name, TIMEOUT)
         self._describe: Callable[[], NodeInfo] | None = None
         self._beating: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
 
     def start(self, describe: Callable[[], NodeInfo]) -> None:
         """Be one of them: say so now and every `BEAT` seconds."""
@@ -88,10 +87,7 @@ class Cluster:
 
     async def close(self) -> None:
         """Be none of them any more, at once if Redis can be told."""
-        self._closing.set()  # redis-py may swallow the cancellation
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.wait([self._beating])
+        await end(self._beating)
         if self._describe is not None:
             node = self._describe().id
             try:
@@ -103,18 +99,14 @@ class Cluster:
         await self._client.aclose()
 
     async def _beat(self) -> None:
-        while not self._closing.is_set():
+        while True:
             try:
                 await self.say()
                 async with self._errors():
                     await self._client.zremrangebyscore(NODES, "-inf", time.time() - FORGET)
             except Unavailable as error:
                 log.debug("could not say that we are here", extra={"error": str(error)})
-            try:
-                async with asyncio.timeout(BEAT):
-                    await self._closing.wait()
-            except TimeoutError:
-                pass
+            await asyncio.sleep(BEAT)
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:

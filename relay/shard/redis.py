@@ -21,7 +21,7 @@ from relay.journal.address import Address, Place
 from relay.journal.keys import channel_key, channel_room
 from relay.journal.slots import Client, Slots
 from relay.shard import Heard
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 from relay.types import NodeId, RoomId
 
 __all__ = ["RedisChannels"]
@@ -69,9 +69,7 @@ class _Ear:
             self._lost(str(error))
 
     async def close(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.wait([self._listener])
+        await end(self._listener)
         await self._pubsub.aclose()
 
 
@@ -128,9 +126,7 @@ class RedisChannels:
         self._rooms.clear()
         if self._resetting is not None:
             self._resetting.cancel()
-        if self._mending is not None:
-            self._mending.cancel()
-            await asyncio.wait([self._mending])
+        await end(self._mending)
         await self._close_ears()
         await self._client.aclose()
 
