@@ -7,10 +7,14 @@ from uuid import UUID
 
 from asyncpg.pool import PoolConnectionProxy
 
+from relay.grants import Access as RoomAccess
 from relay.grants import Kind, Principal
 from relay.types import Actor
 
-__all__ = ["PERMISSIONS", "ROLES", "Access", "Permission", "Place", "Resource", "Role", "User", "Users", "may"]
+__all__ = [
+    "PERMISSIONS", "ROLES", "Access", "Letter", "Mail", "Permission", "Place", "Resource", "Role", "Tokens", "User",
+    "Users", "may",
+]  # fmt: skip
 
 Role = Literal["owner", "admin", "editor", "commenter", "viewer"]
 Permission = Literal["read", "comment", "write", "share", "manage", "delete"]
@@ -52,6 +56,33 @@ class Users(Protocol):
 
     async def by_email(self, email: str) -> User | None:
         """The account with that address, compared without case."""
+        ...
+
+
+class Tokens(Protocol):
+    """Signed tokens that relays check by the server's published keys."""
+
+    async def mint(self, principal: Principal, rooms: Mapping[str, RoomAccess], lifetime: float) -> str:
+        """A collab token: for `lifetime` seconds (an hour at most) it opens rooms of these patterns in the principal's
+        name, and is good for nothing else. It ends with the session that the principal came by."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter whose point is a link. `kind`: "reset_password", "verify_email", "invitation", "address_taken"."""
+
+    kind: str
+    to: str
+    name: str
+    link: str
+
+
+class Mail(Protocol):
+    """Sends letters."""
+
+    async def send(self, connection: PoolConnectionProxy, letter: Letter) -> None:
+        """Send it once the caller's transaction has committed, and not otherwise."""
         ...
 
 
