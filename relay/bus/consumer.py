@@ -227,7 +227,7 @@ class _Reader:
                 return
             await self._single(self._waiting[position][1])
         soonest = min((when for when, _ in self._waiting.values()), default=now + BLOCK)
-        wait = max(0.001, min(BLOCK, soonest - time.monotonic()))
+        wait = max(0.001, min(BLOCK, self._retries.patience / 2, soonest - time.monotonic()))
         if len(self._waiting) >= MOST_WAITING:
             await self._rest(wait)
             return
@@ -291,22 +291,23 @@ class _Reader:
 
     async def _claim(self) -> None:
         """Take over what consumers had that are silent for too long; it is due at once."""
-        start: Any = b"0-0"
         patience = int(self._retries.patience * 1000)
         while len(self._waiting) < MOST_WAITING:
-            reply: Any = await self._redis.execute_command(
-                "XAUTOCLAIM", self._key, self._group, self._me, patience, start, "COUNT", 100, "JUSTID"
+            # XPENDING and XCLAIM, where XAUTOCLAIM would not say how often each was delivered.
+            pending: Any = await self._redis.xpending_range(self._key, self._group, "-", "+", 100, idle=patience)
+            if not pending:
+                return
+            tried = {each["message_id"]: each["times_delivered"] for each in pending}
+            claimed: Any = await self._redis.xclaim(
+                self._key, self._group, self._me, patience, list(tried), justid=True
             )
-            # redis-py's own reply parser leaves out where to go on
-            start, ids = (reply[0], reply[1]) if len(reply) >= 2 and isinstance(reply[1], list) else (b"0-0", reply)
-            for id in ids:
-                if (position := _position(id)) not in self._waiting:
-                    await self._take_over(id, position)
-            if start == b"0-0":
+            for id in claimed:
+                await self._take_over(id, tried[id])
+            if not claimed:
                 return
 
-    async def _take_over(self, id: bytes, position: int) -> None:
-        pending: Any = await self._redis.xpending_range(self._key, self._group, id, id, 1)
+    async def _take_over(self, id: bytes, failures: int) -> None:
+        position = _position(id)
         found: Any = await self._redis.xrange(self._key, id, id)
         body: bytes | None = found[0][1][b"e"] if found else None
         if body is None:
@@ -314,9 +315,8 @@ class _Reader:
                 body = await connection.fetchval("SELECT body FROM bus.event WHERE position = $1", position)
         if body is None:
             await self._redis.xack(self._key, self._group, id)
-        elif pending:
-            entry = Entry(position, body, pending[0]["times_delivered"])
-            self._waiting[position] = (time.monotonic(), entry)
+        elif position not in self._waiting:
+            self._waiting[position] = (time.monotonic(), Entry(position, body, failures))
 
     async def checkpoint(self) -> None:
         """Tell PostgreSQL how far the group is."""

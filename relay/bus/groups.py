@@ -49,7 +49,7 @@ async def handled(connection: Any, name: str, events: Sequence[Any]) -> set[Any]
 _LAG = """
 SELECT c.name, c.topic, c.position, coalesce(t.position, 0) AS newest, c.paused, c.replay IS NOT NULL AS replaying,
     (SELECT count(*) FROM (
-        SELECT FROM bus.event e WHERE e.topic = c.topic AND e.position > c.position LIMIT 100000) some) AS lag,
+        SELECT FROM bus.event e WHERE e.topic = c.topic AND e.position > c.position LIMIT 100000) few) AS lag,
     coalesce(extract(epoch FROM now() - (
         SELECT e.time FROM bus.event e WHERE e.topic = c.topic AND e.position > c.position
         ORDER BY e.position LIMIT 1)), 0)::float8 AS age,
