@@ -26,7 +26,7 @@ from api_shim.metrics import ApiMetrics, Served
 from api_shim.openapi import describe
 from api_shim.operation import EXCHANGE, Exchange, Identify, Operation, Shared, expect
 from api_shim.pages import add_pages
-from api_shim.problems import Internal, MethodNotAllowed, NotFound, Problem, TryLater, known
+from api_shim.problems import BadRequest, Internal, MethodNotAllowed, NotFound, Problem, TryLater, known
 from api_shim.reply import Reply
 from api_shim.route import Route
 from api_shim.sse import STREAMS, EventStream
@@ -93,8 +93,7 @@ def make_app(
     limits = Limits(redis, metrics, known=conventions.limit, anonymous=conventions.anonymous_limit)
     shared = Shared(identify=identify, limits=limits, idempotency=idempotency, secret=secret, base=base)
     around = _Around(metrics, Cors(conventions.origins), address or _peer, base)
-    # A body is counted against its route's limit, not against this one.
-    app = web.Application(middlewares=[around.serve], client_max_size=1 << 40)
+    app = web.Application(middlewares=[around.serve])
     streams = app[STREAMS] = set[EventStream]()
     app.on_response_prepare.append(around.prepare)
     routes = [*routes, *jobs.routes()]
@@ -102,7 +101,8 @@ def make_app(
     # aiohttp takes the first that matches: fixed paths before `/v1/x/{x}:verb` before `/v1/x/{x}`.
     for route in sorted(routes, key=lambda route: (route.template.count("{"), -len(route.template))):
         operation = Operation(route, shared)
-        for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
+        # A stream without end has no head that could be told without beginning it.
+        for method in (route.method, "HEAD") if route.method == "GET" and route.timeout else (route.method,):
             app.router.add_route(method, route.pattern, operation.serve, expect_handler=expect)
     add_pages(app, describe(routes, conventions.title, conventions.version, base), routes)
 
@@ -159,6 +159,8 @@ class _Around:
             return self._problem(exchange, problem)
         except web.HTTPException as error:
             return self._http_exception(request, exchange, error)
+        except web.RequestPayloadError:
+            return self._problem(exchange, BadRequest("The body ends early, or is not encoded as its headers say."))
         except AWAY as error:
             log.warning("something is away", extra={"trace_id": exchange.trace.trace, "error": repr(error)})
             return self._problem(exchange, TryLater())

@@ -30,12 +30,14 @@ from api_shim.problems import (
     TooLarge,
     TooMany,
     TooSlow,
+    TryLater,
     Unauthorized,
     UnexpectedBody,
 )  # fmt: skip
 from api_shim.reply import Reply
 from api_shim.route import Call, Route
 from api_shim.trace import Trace
+from relay.closing import INTERNAL, OVERLOADED, UNAUTHORIZED
 from relay.errors import Deny
 from relay.grants import Principal
 from relay.hooks import ConnectAsked
@@ -44,9 +46,6 @@ __all__ = ["EXCHANGE", "Exchange", "Identify", "Operation", "Shared", "expect"]
 
 Identify = Callable[[ConnectAsked], Awaitable[Principal]]
 """Who holds this token (empty: nobody gave one); raises Deny."""
-
-UNAUTHENTICATED = 4401
-"""The code of a Deny that says "who are you" rather than "not you"."""
 
 SMALL = 1024
 """Bytes of a body that nobody asked for that are read, to see whether it says anything."""
@@ -191,14 +190,16 @@ class Operation:
             return None
         try:
             if header and not token:
-                raise Deny("the header Authorization is read as `Bearer <token>`", UNAUTHENTICATED)
+                raise Deny("the header Authorization is read as `Bearer <token>`", UNAUTHORIZED.code)
             return await self._shared.identify(ConnectAsked(token, exchange.address, request.headers.get("Origin", "")))
         except Deny as deny:
+            if deny.code in (OVERLOADED.code, INTERNAL.code):
+                raise TryLater(_sentence(deny.reason)) from None
             if public:
                 return None
             # Guessing tokens is counted against the address it comes from.
             await self._take(exchange, 1)
-            if deny.code != UNAUTHENTICATED:
+            if deny.code != UNAUTHORIZED.code:
                 raise Forbidden(_sentence(deny.reason)) from None
             error = ', error="invalid_token"' if token else ""
             raise Unauthorized(
@@ -225,14 +226,11 @@ class Operation:
         await _go_on(request)
         exchange.reading = True
         chunks, size = [], 0
-        try:
-            while chunk := await request.content.readany():
-                size += len(chunk)
-                if size > most:
-                    raise TooLarge(limit=most) if route.body is not None else UnexpectedBody()
-                chunks.append(chunk)
-        except web.RequestPayloadError:
-            raise BadRequest("The body ends early, or is not encoded as its headers say.") from None
+        while chunk := await request.content.readany():
+            size += len(chunk)
+            if size > most:
+                raise TooLarge(limit=most) if route.body is not None else UnexpectedBody()
+            chunks.append(chunk)
         exchange.reading = False
         raw = b"".join(chunks)
         if route.body is None and raw.strip() not in (b"", b"{}"):

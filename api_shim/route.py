@@ -1,7 +1,7 @@
 """What a plugin says of one operation, what its handler is given, and what it answers with."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from api_shim.etags import require_match
 from api_shim.paging import Paging
-from api_shim.problems import Problem, Unauthorized
+from api_shim.problems import Problem, TooLarge, Unauthorized
 from relay.grants import Principal
 
 __all__ = ["JSON", "Answer", "Call", "Handler", "Parameter", "Route"]
@@ -43,7 +43,7 @@ class Route:
     public: served without a principal too; `call.principal` is then None.
     scope: what a narrowed token must hold.
     problems: what it may answer beyond `problems.everywhere`.
-    raw: the handler reads `call.request` itself; `consumes` still holds. No Idempotency-Key.
+    raw: the handler reads the body itself, by `call.chunks()`; `consumes` still holds. No Idempotency-Key.
     max_body: bytes.  timeout: seconds, 0 for a stream without end.  cost: tokens of the rate limit.
     tag: the group it is shown in; empty takes the path's first noun.
     """
@@ -129,6 +129,15 @@ class Call:
         if self.principal is None:
             raise Unauthorized
         return self.principal
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body of a raw route as it comes, of whatever length; raises TooLarge (413) past `max_body`."""
+        size = 0
+        while chunk := await self.request.content.readany():
+            size += len(chunk)
+            if size > self.route.max_body:
+                raise TooLarge(limit=self.route.max_body)
+            yield chunk
 
     def require_match(self, etag: str) -> None:
         """Go on only if the caller has seen version `etag`; raises 428 without If-Match, 412 on another version."""

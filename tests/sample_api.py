@@ -174,7 +174,7 @@ class Things:
         return f"<p>{len(call.path['name'])}"
 
     async def upload(self, call: Call) -> int:
-        return len(await call.request.read())
+        return sum([len(chunk) async for chunk in call.chunks()])
 
 
 async def identify(ask: ConnectAsked) -> Principal:
@@ -185,6 +185,8 @@ async def identify(ask: ConnectAsked) -> Principal:
         raise Deny("banned", 4403)
     if ask.token == "wrong":
         raise Deny("the token is not valid", 4401)
+    if ask.token == "overload":
+        raise Deny("try again", 1013)
     if ask.token == "crash":
         raise ConnectionRefusedError
     scopes = frozenset({"things:read"}) if ask.token == "narrow" else None
