@@ -24,7 +24,7 @@ class Cors:
         """What an answer to a page of `origin` carries."""
         if not self._origins:
             return {}
-        if origin is None or not any(matches(known, origin) for known in self._origins):
+        if origin is None or not origin.isascii() or not any(matches(known, origin) for known in self._origins):
             return {"Vary": "Origin"}
         return {"Vary": "Origin", "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": SEEN}
 

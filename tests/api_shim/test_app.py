@@ -350,3 +350,19 @@ async def test_public_address_is_in_problems_and_links(pool: asyncpg.Pool) -> No
         told = json.loads(await answer.read())
         assert told["type"] == "https://api.example.com/problems/not_found"
         assert "max-age" in answer.headers["Strict-Transport-Security"]
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "status"),
+    [
+        ("/v1/page/%00", "X: x", 404), ("/v1/page/%ff", "X: x", 200), ("/v1/flags?tags=%00", "X: x", 422),
+        ("/v1/flags?tags=%ff", "X: x", 200), ("/v1/flags?%00=1", "X: x", 422), ("//v1/flags", "X: x", 404),
+        ("/v1/flags", "Authorization: Bearer \xff", 200), ("/v1/flags", "X-Request-Id: \xff", 200),
+        ("/v1/flags", "If-None-Match: \xff", 200), ("/v1/flags", "Accept: \xff", 406),
+        ("/v1/flags", "Origin: \xff", 200), ("/v1/flags?" + "x=1&" * 1000, "X: x", 422),
+    ],
+)  # fmt: skip
+async def test_strange_bytes_are_no_failure(sample: Sample, path: str, header: str, status: int) -> None:
+    """In paths, queries and headers: an answer or a problem, never 500."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\n{header}\r\nConnection: close\r\n\r\n"
+    assert (await sample.raw(request.encode("latin-1"))).startswith(f"HTTP/1.1 {status}".encode())

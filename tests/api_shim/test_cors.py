@@ -17,6 +17,7 @@ def test_other_origin_is_not() -> None:
     assert "Access-Control-Allow-Origin" not in cors.headers("https://evil.example")
     assert cors.preflight("https://evil.example", "GET") == {}
     assert Cors([]).headers("https://evil.example") == {}
+    assert "Access-Control-Allow-Origin" not in Cors(["*"]).headers("https://\udcff")
 
 
 def test_preflight_is_cached() -> None:
