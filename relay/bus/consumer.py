@@ -77,6 +77,7 @@ class Consumer:
         self._readers = [_Reader(self, topic) for topic in self._topics]
         self._tasks: list[asyncio.Task[None]] = []
         self._sparingly = Sparingly()
+        self._closing = False
 
     async def start(self) -> None:
         """Register the group and begin. Raises asyncpg's errors."""
@@ -86,6 +87,8 @@ class Consumer:
 
     async def close(self, patience: float = 10.0) -> None:
         """Finish what is being handled, give the rest back to the group, stop."""
+        # A cancellation can come out of a broken transaction as another error: the flags end the loops then.
+        self._closing = True
         for reader, task in zip(self._readers, self._tasks, strict=False):
             reader.close(task)
         for task in self._tasks[len(self._readers) :]:
@@ -103,7 +106,7 @@ class Consumer:
 
     async def _upkeep(self) -> None:
         beat = time.monotonic()
-        while True:
+        while not self._closing:
             await asyncio.sleep(UPKEEP)
             try:
                 for reader in self._readers:

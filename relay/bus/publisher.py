@@ -71,6 +71,7 @@ class Publisher:
         self._retention, self._max_stream = retention, max_stream
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
         self._sparingly = Sparingly()
         self._tidied = self._kept_house = float("-inf")
 
@@ -83,12 +84,12 @@ class Publisher:
         await end(self._task)
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 async with self._pool.acquire() as connection:
                     await connection.add_listener(CHANNEL, self._notified)
                     try:
-                        while True:
+                        while not self._closing:
                             self._wake.clear()
                             await self._work(connection)
                             await _within(POLL, self._wake)

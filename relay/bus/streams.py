@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from relay.bus import Handler
 from relay.bus.consumer import Consumer, Retries
 from relay.bus.dead_letters import DeadLetters
@@ -12,6 +14,7 @@ from relay.bus.handling import BatchHandler
 from relay.bus.outbox import PostgresOutbox
 from relay.bus.publisher import Publisher
 from relay.bus.store import EventStore, make_months
+from relay.bus.topics import key
 from relay.contracts import TOPICS, Event
 from relay.journal.address import Address
 from relay.migrate import migrate, migrations
@@ -60,6 +63,18 @@ class StreamBus:
         consumer = Consumer(self._pool, redis, name, topics, handler, batch=batch, retries=self._retries)
         await consumer.start()
         self._consumers.append(consumer)
+
+    async def streams(self) -> dict[str, tuple[int, int | None]]:
+        """Each topic's last position, and its entries in Redis; None while Redis is away. Raises asyncpg's errors."""
+        last = dict(await self._pool.fetch("SELECT name, position FROM bus.topic"))
+        found: dict[str, tuple[int, int | None]] = {}
+        for topic in TOPICS:
+            try:
+                length: int | None = await self._redis.xlen(key(topic))
+            except (RedisError, OSError):
+                length = None
+            found[topic] = (last.get(topic, 0), length)
+        return found
 
     async def close(self) -> None:
         for consumer in self._consumers:

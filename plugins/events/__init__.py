@@ -1,0 +1,1 @@
+"""Events over HTTP: read them, look after their consumers."""
