@@ -23,7 +23,7 @@ class Plugin(hooks.Plugin):
     migrations: an import package of `NNNN_name.sql` files, applied to its schema before `start`.
     """
 
-    name: ClassVar[str] = ""  # type: ignore[misc]  # a class says its name, an instance has it
+    name: ClassVar[str] = ""
     settings_type: ClassVar[type[BaseModel] | None] = None
     requires: ClassVar[tuple[type, ...]] = ()
     provides: ClassVar[tuple[type, ...]] = ()

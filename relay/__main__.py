@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_flags(commands.add_parser("doctor", help="examine this machine and the services"))
     token.add_token_flags(commands.add_parser("token", help="sign a token, for development"))
     token.add_key_flags(commands.add_parser("keys", help="make a key pair for tokens"))
+    plugins = commands.add_parser("plugins", help="list the plugins that are installed, or show some")
+    plugins.add_argument("name", nargs="*", help="show these with their settings")
+    plugins.add_argument("--json", action="store_true", help="as JSON")
     # Started by the supervisor alone; without `help` it is not listed.
     commands.add_parser("worker").add_argument("--control", type=int, required=True)
     return top
@@ -43,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
                 return token.make_token(arguments)
             case "keys":
                 return token.make_keys(arguments)
+            case "plugins":
+                # The engine imports no plugin, not even to list it.
+                flags = ["--json"] if arguments.json else []
+                return subprocess.call([sys.executable, "-m", "api_shim", *flags, "--list", *arguments.name])
             case "worker":
                 return work(arguments.control)
         return serve(load(arguments, os.environ, Path.cwd()))

@@ -12,7 +12,9 @@ Two kinds of hook, told apart by their name:
 No hook is called per message. Every hook takes one frozen argument, so that fields can be added.
 """
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from relay.grants import Grant, Principal
 from relay.types import Actor, NodeId, RoomId
@@ -35,6 +37,7 @@ __all__ = [
     "RoomOpened",
     "SnapshotWritten",
     "heard",
+    "markdown",
 ]
 
 
@@ -163,7 +166,7 @@ FACTS: dict[str, type] = {
 class Plugin:
     """The base of every plugin: answers nothing, hears nothing."""
 
-    name = "plugin"
+    name: ClassVar[str] = "plugin"
 
     async def ask_connect(self, ask: ConnectAsked) -> Principal | None:
         """Who is this? Asked once for each token. Deadline: that of the dispatcher. No answer at all: denied."""
@@ -209,3 +212,26 @@ def heard(plugin: Plugin) -> tuple[str, ...]:
         if hook.startswith(("ask_", "on_")) and not hasattr(Plugin, hook):
             raise ValueError(f"plugin {plugin.name!r} has a hook {hook!r} that nobody calls; see contrib/hooks.md")
     return tuple(hook for hook in (*ASKS, *FACTS) if getattr(type(plugin), hook) is not getattr(Plugin, hook))
+
+
+def markdown() -> str:
+    """The reference page, made of what is said above."""
+    page = ["# Hooks", "", inspect.cleandoc(__doc__), "", "Written by `python -m relay.hooks`; do not edit."]
+    for title, hooks in (("Asks", ASKS), ("Facts", FACTS)):
+        page += ["", f"## {title}"]
+        for hook, kind in hooks.items():
+            page += ["", f"### {hook}", "", inspect.getdoc(getattr(Plugin, hook)) or ""]
+            page += ["", f"Given a `{kind.__name__}`: {inspect.getdoc(kind)}", "", "| field | type |", "|---|---|"]
+            page += [f"| `{field.name}` | `{_type(field.type)}` |" for field in fields(kind)]
+    return "\n".join(page) + "\n"
+
+
+def _type(of: object) -> str:
+    """As it is written in code."""
+    if isinstance(of, type):
+        return of.__name__
+    return getattr(of, "__name__", None) or str(of).replace("relay.types.", "")
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

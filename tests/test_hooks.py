@@ -2,12 +2,13 @@
 
 import dataclasses
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.grants import ANYONE
-from relay.hooks import ASKS, FACTS, ConnectAsked, JoinAsked, Plugin, RoomOpened, heard
+from relay.hooks import ASKS, FACTS, ConnectAsked, JoinAsked, Plugin, RoomOpened, heard, markdown
 from relay.types import RoomId
 
 
@@ -39,6 +40,11 @@ def test_arguments_are_frozen_and_documented(kind: Any) -> None:
     assert kind.__doc__
     assert not kind.__doc__.startswith(kind.__name__ + "(")
     assert dataclasses.fields(kind)
+
+
+def test_reference_page_is_current() -> None:
+    """contrib/hooks.md says what the code says; `python -m relay.hooks > contrib/hooks.md` writes it."""
+    assert (Path(__file__).parent.parent / "contrib" / "hooks.md").read_text() == markdown()
 
 
 def test_heard() -> None:

@@ -64,9 +64,9 @@ class Registry:
         self.counters = counters
         self.inline_parse = inline_parse
         self._node = node
-        self._news = News(tell)
+        self.news = News(tell)
         self.compactor = Compactor(
-            node, journal, snapshots, codec, counters, inline_parse, self._poisoned, self._news.stored
+            node, journal, snapshots, codec, counters, inline_parse, self._poisoned, self.news.stored
         )
         self._journal = journal
         self._snapshots = snapshots
@@ -150,7 +150,7 @@ class Registry:
         if self.neighbours is not None:
             self.neighbours.opened(room)
         log.info("room opened", extra={"room": name, "bytes": room.log.size, "entries": entries})
-        self._news.opened(room)
+        self.news.opened(room)
         return room
 
     async def _build(self, name: RoomId) -> tuple[Room, int]:
@@ -232,7 +232,7 @@ class Registry:
             await asyncio.sleep(SWEEP)
             now = self._loop.time()
             for room in list(self.rooms.values()):
-                self._news.look(room)
+                self.news.look(room)
                 if room.presence.held:
                     room.expire_presence(now - self._presence_timeout)
                 quiet = now - room.touched >= self._snapshot_idle and self.compactor.wants_rest(room)
@@ -249,7 +249,7 @@ class Registry:
             room.flush()  # somebody may have come, typed and left meanwhile
             if room.closed or not stored or room.members or room.log.flushes or room.saving.away:
                 return
-            self._news.closed(room)
+            self.news.closed(room)
             self.forget(room)
             room.saving.end()
             # The stream may be newer than the snapshot: opened for somebody who then wrote nothing.
@@ -272,7 +272,7 @@ class Registry:
         self._empty.pop(room, None)
         self.recovery.forget(room)
         self.compactor.forget(room)
-        self._news.forget(room)
+        self.news.forget(room)
         if self.neighbours is not None:
             self.neighbours.closed(room)
 
