@@ -152,7 +152,7 @@ def _value(value: Any) -> Any:
         case float():
             return (int(value) if value.is_integer() and abs(value) <= SAFE else value) if value - value == 0 else None
         case dict():
-            return {key: _value(item) for key, item in value.items()}
+            return {key: _value(value[key]) for key in sorted(value)}  # yrs keeps no order
         case list() | tuple():
             return [_value(item) for item in value]
         case None | bool() | int() | str():
@@ -259,7 +259,11 @@ def open_document(update: bytes, root: str | None = None, kind: Kind | None = No
     """
     doc = pycrdt.Doc[Any]()
     name, found = _find(doc, update, root)
-    return Opened(doc, name, found or kind or ("text" if name in TEXTS else "xml"))
+    found = found or kind or ("text" if name in TEXTS else "xml")
+    if found == "text":
+        doc = pycrdt.Doc[Any]()  # a root stays what it was first taken for, and observing it as another panics
+        doc.apply_update(update)
+    return Opened(doc, name, found)
 
 
 def find_root(update: bytes, root: str | None = None) -> tuple[str, Kind | None]:
