@@ -1,0 +1,1 @@
+"""A plugin for Materi Relay: who came to each document."""
