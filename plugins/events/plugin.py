@@ -146,8 +146,8 @@ class Events(Plugin):
         await _known(self.bus.groups.resume(call.path["group"]))
 
     async def seek(self, call: Call) -> None:
-        """Back, to handle events again, or forward, to leave some out. To rebuild a projection: pause, empty it, seek to
-        the beginning, resume."""
+        """Back, to handle events again, or forward, to leave some out. To rebuild a projection: pause, empty it, seek
+        to the beginning, resume."""
         body: Seek = call.body
         if sum(each is not None for each in (body.after, body.time, body.to)) != 1:
             raise Invalid("Say one of `after`, `time` and `to`.")
