@@ -9,6 +9,7 @@ from shim import Running, running
 
 from api_shim.plugin import Plugin
 from plugins.events.plugin import Events
+from plugins.events.settings import EventsSettings
 from relay.bus.consumer import Retries
 from relay.bus.outbox import made
 from relay.contracts import TOPICS, Event
@@ -29,6 +30,10 @@ class Doors(Plugin):
             return Principal(Actor("ada"), "Ada", None)
         if ask.token == "service":
             return Principal(Actor("cron"), "Cron", None, kind="service")
+        if ask.token == "operator":
+            return Principal(Actor("grace"), "Grace", None)
+        if ask.token == "reader":
+            return Principal(Actor("pull"), "Pull", None, kind="service", scopes=frozenset(["events:read"]))
         return Principal(Actor("key"), "Key", None, scopes=frozenset([ask.token]))
 
 
@@ -37,7 +42,9 @@ async def shim(valkey: Any, postgres: str) -> AsyncIterator[Running]:
     client = Address(valkey.url).client("test", 5.0)
     await client.delete(*(f"materi:events:{topic}" for topic in TOPICS))
     await client.aclose()
-    async with running([Doors(), Events()], postgres=postgres, redis=valkey.url) as started:
+    events = Events()
+    events.settings = EventsSettings(admins=("grace",))
+    async with running([Doors(), events], postgres=postgres, redis=valkey.url) as started:
         await started.context("events").database.execute("TRUNCATE bus.consumer, bus.dead_letter, bus.handled")
         yield started
 
@@ -53,18 +60,19 @@ async def add(shim: Running, *titles: str, subject: str = "d1") -> list[Event]:
 async def test_read(shim: Running) -> None:
     """Events are read on from an id, filtered, and waited for."""
     first, second = await add(shim, "a", "b")
-    status, found, _ = await shim.call("GET", "/v1/events?wait=5&subject=d1", token="events:read")
+    status, found, _ = await shim.call("GET", "/v1/events?wait=5&subject=d1", token="reader")
     assert status == 200
     assert {"a", "b"} <= {each["data"]["title"] for each in found["data"]}
     status, found, _ = await shim.call("GET", f"/v1/events?after={first.id}", token="admin")
     assert [each["id"] for each in found["data"]] == [str(second.id)] == [found["after"]]
     waiting = asyncio.ensure_future(  # noqa: TID251
-        shim.call("GET", f"/v1/events?after={second.id}&wait=10&type=document.updated", token="events:read")
+        shim.call("GET", f"/v1/events?after={second.id}&wait=10&type=document.updated", token="reader")
     )
     await asyncio.sleep(0.3)
     await add(shim, "c", subject="d2")
     _, found, _ = await waiting
     assert [each["subject"] for each in found["data"]] == ["d2"]
+    assert (await shim.call("GET", "/v1/event-groups", token="operator"))[0] == 200
     status, found, _ = await shim.call("GET", "/v1/events?after=now", token="service")
     assert (status, found) == (200, {"data": [], "after": None})
 
@@ -75,7 +83,7 @@ async def test_read(shim: Running) -> None:
 )
 async def test_read_wrongly(shim: Running, query: str, expected: int) -> None:
     """An event that is not there, a type that is not, and a wrong parameter are told apart."""
-    status, _, _ = await shim.call("GET", f"/v1/events?{query}", token="events:read")
+    status, _, _ = await shim.call("GET", f"/v1/events?{query}", token="reader")
     assert status == expected
 
 
@@ -94,11 +102,12 @@ ADMIN = [
 ]
 
 
-@pytest.mark.parametrize("token", ["person", "events:read", "documents:write"])
+@pytest.mark.parametrize("token", ["person", "reader", "events:read", "documents:write"])
 async def test_who_may_not(shim: Running, token: str) -> None:
-    """Looking after groups is for services and the scope `admin`; a person's own token is neither."""
+    """A person may not, nor with a key that they gave the scope `events:read` themselves; a service narrowed to it
+    reads, and no more."""
     assert [(await shim.call(method, path, body, token=token))[0] for method, path, body in ADMIN] == [403] * len(ADMIN)
-    if token != "events:read":
+    if token != "reader":
         assert (await shim.call("GET", "/v1/events", token=token))[0] == 403
 
 
