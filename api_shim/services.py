@@ -38,13 +38,14 @@ def may(role: Role | None, permission: Permission) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody with an account. `email` is empty for a service account."""
+    """Somebody with an account. `email` is empty for a service account; `verified`: it was shown to be theirs."""
 
     id: UUID
     email: str
     name: str
     kind: Kind
     disabled: bool
+    verified: bool = False
 
 
 class Users(Protocol):

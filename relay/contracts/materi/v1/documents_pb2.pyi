@@ -180,6 +180,16 @@ class ShareLinkRevoked(_message.Message):
     resource_id: str
     def __init__(self, link_id: _Optional[str] = ..., resource_id: _Optional[str] = ...) -> None: ...
 
+class InheritanceChanged(_message.Message):
+    __slots__ = ("resource_id", "resource_kind", "inherits")
+    RESOURCE_ID_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_KIND_FIELD_NUMBER: _ClassVar[int]
+    INHERITS_FIELD_NUMBER: _ClassVar[int]
+    resource_id: str
+    resource_kind: ResourceKind
+    inherits: bool
+    def __init__(self, resource_id: _Optional[str] = ..., resource_kind: _Optional[_Union[ResourceKind, str]] = ..., inherits: _Optional[bool] = ...) -> None: ...
+
 class AccessRequested(_message.Message):
     __slots__ = ("request_id", "resource_id", "user_id", "role", "message")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]

@@ -203,3 +203,105 @@ class InvitationAccepted(_message.Message):
     workspace_id: str
     user_id: str
     def __init__(self, invitation_id: _Optional[str] = ..., workspace_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
+
+class WorkspaceTrashed(_message.Message):
+    __slots__ = ("workspace_id",)
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    def __init__(self, workspace_id: _Optional[str] = ...) -> None: ...
+
+class WorkspaceRestored(_message.Message):
+    __slots__ = ("workspace_id",)
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    def __init__(self, workspace_id: _Optional[str] = ...) -> None: ...
+
+class GroupCreated(_message.Message):
+    __slots__ = ("workspace_id", "group_id", "name")
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    group_id: str
+    name: str
+    def __init__(self, workspace_id: _Optional[str] = ..., group_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class GroupUpdated(_message.Message):
+    __slots__ = ("workspace_id", "group_id", "name")
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    group_id: str
+    name: str
+    def __init__(self, workspace_id: _Optional[str] = ..., group_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class GroupDeleted(_message.Message):
+    __slots__ = ("workspace_id", "group_id", "user_ids")
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_IDS_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    group_id: str
+    user_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, workspace_id: _Optional[str] = ..., group_id: _Optional[str] = ..., user_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GroupMemberAdded(_message.Message):
+    __slots__ = ("workspace_id", "group_id", "user_id")
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    group_id: str
+    user_id: str
+    def __init__(self, workspace_id: _Optional[str] = ..., group_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
+
+class GroupMemberRemoved(_message.Message):
+    __slots__ = ("workspace_id", "group_id", "user_id")
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    group_id: str
+    user_id: str
+    def __init__(self, workspace_id: _Optional[str] = ..., group_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
+
+class RoleCreated(_message.Message):
+    __slots__ = ("workspace_id", "role_id", "name", "permissions")
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    role_id: str
+    name: str
+    permissions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, workspace_id: _Optional[str] = ..., role_id: _Optional[str] = ..., name: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RoleUpdated(_message.Message):
+    __slots__ = ("workspace_id", "role_id", "name", "permissions")
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    role_id: str
+    name: str
+    permissions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, workspace_id: _Optional[str] = ..., role_id: _Optional[str] = ..., name: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RoleDeleted(_message.Message):
+    __slots__ = ("workspace_id", "role_id")
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_ID_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    role_id: str
+    def __init__(self, workspace_id: _Optional[str] = ..., role_id: _Optional[str] = ...) -> None: ...
+
+class InvitationRevoked(_message.Message):
+    __slots__ = ("invitation_id", "workspace_id")
+    INVITATION_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    invitation_id: str
+    workspace_id: str
+    def __init__(self, invitation_id: _Optional[str] = ..., workspace_id: _Optional[str] = ...) -> None: ...
