@@ -29,14 +29,14 @@ from api_shim.rooms import Rooms
 from api_shim.runner import Runner
 from api_shim.watchdog import watch
 from api_shim.work import Work
-from relay import __version__
+from relay import __version__, hooks
 from relay.bus.streams import StreamBus
 from relay.codec.pool import CodecPool
 from relay.dispatch import Dispatch
 from relay.errors import StartError, Unavailable
-from relay.gate import Gate
+from relay.gate import Gate, Strangers
 from relay.grants import Principal
-from relay.hooks import ConnectAsked
+from relay.hooks import ConnectAsked, heard
 from relay.journal.address import Address
 from relay.journal.redis import RedisJournal
 from relay.metrics import Metrics
@@ -95,8 +95,9 @@ class Shim:
         await self._services()
         await self._start_plugins()
         gate = Gate(await self._verifier())
-        dispatch = Dispatch(self.plugins)
-        self._doorman = Dispatch([*self.plugins, gate])
+        asked = self._asked()
+        dispatch = Dispatch(asked)
+        self._doorman = Dispatch([*asked, gate])
         for plugin in self.plugins:
             listener = Listener(plugin, self.redis, self.api_metrics)
             listener.start()
@@ -108,6 +109,14 @@ class Shim:
             if address:
                 await asks.listen(address)
         log.info("plugins ready", extra={"plugins": [plugin.name for plugin in self.plugins]})
+
+    def _asked(self) -> list[hooks.Plugin]:
+        """Plugins in the order they are asked: who is required first, so that what it denies nobody allows."""
+        asked: list[hooks.Plugin] = list(starting_order(self.plugins))
+        knows = any("ask_connect" in heard(plugin) for plugin in asked)
+        if knows and not (self.settings.authenticated or self.settings.open):
+            asked.append(Strangers())
+        return asked
 
     async def _services(self) -> None:
         settings = self.settings

@@ -6,7 +6,7 @@ from relay.grants import ANYONE, Grant, Principal
 from relay.hooks import ConnectAsked, JoinAsked, Plugin
 from relay.tokens import Verifier
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "Strangers"]
 
 
 class Gate(Plugin):
@@ -29,3 +29,14 @@ class Gate(Plugin):
         if grant is None:
             raise Deny("the token does not open this document", closing.FORBIDDEN.code)
         return grant
+
+
+class Strangers(Plugin):
+    """Asked after plugins that know people by their tokens, where tokens are known in no other way: who is left has no
+    token, or one that nobody made."""
+
+    name = "strangers"
+
+    async def ask_connect(self, ask: ConnectAsked) -> Principal | None:
+        reason = "nobody here knows this token" if ask.token else "a token is required"
+        raise Deny(reason, closing.UNAUTHORIZED.code)

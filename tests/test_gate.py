@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.errors import Deny
-from relay.gate import Gate
+from relay.gate import Gate, Strangers
 from relay.grants import ANYONE, Grant, Principal
 from relay.hooks import ConnectAsked, JoinAsked
 from relay.types import Actor, RoomId
@@ -53,3 +53,11 @@ async def test_room_the_token_does_not_name() -> None:
     with pytest.raises(Deny) as denied:
         await gate(Knows()).ask_join(JoinAsked(ADA, RoomId("other"), ""))
     assert denied.value.code == 4403
+
+
+@pytest.mark.parametrize("token", ["", "bad"])
+async def test_stranger(token: str) -> None:
+    """Behind plugins that know people, no token and an unknown one are denied as unauthorized."""
+    with pytest.raises(Deny) as denied:
+        await Strangers().ask_connect(ConnectAsked(token, "", ""))
+    assert denied.value.code == 4401

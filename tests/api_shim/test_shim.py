@@ -62,7 +62,8 @@ async def test_asked_by_a_relay(postgres: str, valkey: Valkey) -> None:
         await crossing.start()
         assert crossing.asks == {"ask_connect", "ask_join"}
         assert await crossing.ask_connect(ConnectAsked("ada", "127.0.0.1", "")) == ADA
-        assert await crossing.ask_connect(ConnectAsked("bo", "127.0.0.1", "")) is None
+        with pytest.raises(Deny, match="nobody here knows this token"):
+            await crossing.ask_connect(ConnectAsked("bo", "127.0.0.1", ""))
         grant = await crossing.ask_join(JoinAsked(ADA, RoomId("read"), "127.0.0.1"))
         assert grant == Grant(Actor("ada"), "Ada", readonly=True)
         with pytest.raises(Deny, match="not for you"):
