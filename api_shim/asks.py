@@ -46,6 +46,12 @@ class Asks:
             raise StartError(f"can't listen for relays at {address}: {error.strerror}") from None
         self._servers.append(server)
 
+    @property
+    def ports(self) -> list[int]:
+        """The TCP ports it listens on."""
+        named = [listening.getsockname() for server in self._servers for listening in server.sockets]
+        return [name[1] for name in named if isinstance(name, tuple)]
+
     async def close(self) -> None:
         """Answer nobody any more."""
         for server in self._servers:

@@ -50,6 +50,8 @@ class Listener:
         self._me = f"{socket.gethostname()}-{os.getpid()}".encode()
         self._failures = 0
         self._pause = FIRST_PAUSE
+        self.listening = False
+        """Whether it has its place in the stream: nothing that is told from then on is missed."""
         self._listening: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -65,6 +67,7 @@ class Listener:
         while True:
             try:
                 await self._join()
+                self.listening = True
                 while True:
                     for entry, fields in await self._next():
                         await self._handle(fields)

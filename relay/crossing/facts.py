@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from relay.crossing.wire import fact
 from relay.hooks import Fact
 from relay.journal.address import Address
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 from relay.types import NodeId
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class Facts:
 
     async def close(self) -> None:
         """Write what waits, if that is possible at once."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing], timeout=1.0)
-            self._writing.cancel()
+        if (writing := self._writing) is not None:
+            await asyncio.wait([writing], timeout=1.0)
+            await end(writing)
         await self._client.aclose()
 
     async def _write(self) -> None:

@@ -17,7 +17,7 @@ import orjson
 
 from relay.errors import Deny, Malformed, RelayError, Unavailable
 from relay.grants import Grant, Principal
-from relay.hooks import ASKS, FACTS, Ask, ConnectAsked, Fact, JoinAsked
+from relay.hooks import ASKS, FACTS, Ask, Fact
 from relay.types import NodeId
 
 __all__ = [
@@ -70,13 +70,13 @@ def _plain(value: Any) -> Any:
 def argument(hook: str, said: object) -> Ask:
     """An ask's argument as it was before it crossed. Raises Malformed."""
     kind = ASKS.get(hook)
+    if kind is None:
+        raise Malformed(f"unknown ask {hook!r}")
     given = dict(_mapping(said))
-    if kind is JoinAsked:
-        given["principal"] = _build(Principal, given.get("principal"))
-        return JoinAsked(**_known(JoinAsked, given))
-    if kind is ConnectAsked:
-        return ConnectAsked(**_known(ConnectAsked, given))
-    raise Malformed(f"unknown ask {hook!r}")
+    if "principal" in given:
+        given["principal"] = _build(Principal, given["principal"])
+    asked: Ask = _build(kind, given)
+    return asked
 
 
 def answer(given: Answer | RelayError) -> list[object]:
