@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from plugins.documents.content import html, markdown, text
 from plugins.documents.content.keep import keep
+from plugins.documents.content.schema import is_inline
 from plugins.documents.content.tree import EMBED, BadContent, Fault, Node, dump, join, load, normal, plain, walk
 from plugins.documents.content.yjs import Opened, formatting, marks_of
 
@@ -80,7 +81,7 @@ def parse(opened: Opened, body: bytes, form: str) -> list[Node]:
 
 
 def _holds_text(node: Node) -> bool:
-    return any(html.is_inline(child) for child in node.get("content", ()))
+    return any(is_inline(child) for child in node.get("content", ()))
 
 
 def _parse_text(opened: Opened, body: bytes, form: str) -> list[Node]:

@@ -2,7 +2,7 @@
 
 What HTML has no attribute for goes into `data-attrs`, in JSON; other blocks are `<div data-node="type">`, other inline
 nodes `<span data-node="type">`, other marks `<span data-mark="type">`, so that all that a tree has is kept, except
-control characters and addresses with a scheme that could run code.
+control characters, U+FFFE, U+FFFF and addresses with a scheme that could run code.
 
 Reading takes any HTML and keeps what the tree can say; scripts, styles, event handlers, forms and embedded pages are
 dropped with what is in them, other elements make way for their content.
@@ -16,6 +16,7 @@ import lxml.html
 import orjson
 from lxml import etree
 
+from plugins.documents.content.schema import LEAVES, conform, is_inline, tidy
 from plugins.documents.content.tree import (
     EMBED,
     MAX_BYTES,
@@ -25,17 +26,13 @@ from plugins.documents.content.tree import (
     Node,
     document,
     dump,
-    join,
     normal,
     plain,
     sorted_marks,
 )
 
-__all__ = ["conform", "dumps", "is_inline", "is_safe", "loads"]
+__all__ = ["dumps", "is_safe", "loads"]
 
-INLINE = frozenset(("text", "hardBreak", "mention", "inlineImage", "emoji", "inlineMath", "math_inline", EMBED))
-"""Nodes that stand in a line of text. Of others that do, `conform` knows by what stands beside them."""
-LEAVES = frozenset(("paragraph", "heading", "codeBlock"))
 SCHEME = re.compile(r"[\x00-\x20]*([a-zA-Z][a-zA-Z0-9+.\-\x00-\x20]*):")
 SCHEMES = frozenset(("http", "https", "mailto", "tel", "ftp", "ftps", "sms", "xmpp", "callto", "cid", "geo", "magnet"))
 IMAGES = re.compile(r"data:image/(?:png|gif|jpeg|webp|avif)[;,]", re.IGNORECASE)
@@ -50,10 +47,6 @@ def is_safe(url: str, *, image: bool = False) -> bool:
         return True
     found = SCHEME.match(url)
     return found is None or re.sub(r"[\x00-\x20]", "", found[1]).lower() in SCHEMES
-
-
-def is_inline(node: Node) -> bool:
-    return node["type"] in INLINE
 
 
 class _Attribute(NamedTuple):
@@ -313,7 +306,7 @@ def _one(element: Any, marks: tuple[Node, ...], keep: bool, depth: int) -> Itera
     style = element.get("style", "")
     keep = keep or PRESERVED.search(style) is not None
     if (name := element.get("data-node")) and tag in ("div", "span"):
-        yield _node(name, list(_tidy(_read(element, marks if tag == "span" else (), keep, depth))), extra, marks)
+        yield _node(name, list(tidy(_read(element, marks if tag == "span" else (), keep, depth))), extra, marks)
     elif (name := element.get("data-mark")) and tag == "span":
         yield from _read(element, (*marks, _mark(name, extra)), keep, depth)
     elif tag == "span" and element.get("data-type") == "mention":
@@ -339,7 +332,7 @@ def _one(element: Any, marks: tuple[Node, ...], keep: bool, depth: int) -> Itera
         yield from _read(element, (*marks, _mark(READ_MARKS[tag], extra)), keep, depth)
     elif tag == "li" and element.get("data-type") == "taskItem":
         inner = [child for child in element if child.tag == "div"] or [element]
-        content = [node for part in inner for node in _tidy(_read(part, (), keep, depth))]
+        content = [node for part in inner for node in tidy(_read(part, (), keep, depth))]
         yield _node("taskItem", content, {"checked": element.get("data-checked") == "true"} | extra)
     elif tag == "table":
         rows = [node for node in _read(element, (), False, depth) if node["type"] == "tableRow"]
@@ -351,7 +344,7 @@ def _one(element: Any, marks: tuple[Node, ...], keep: bool, depth: int) -> Itera
             name = "taskList"
         if name in LEAVES and "textAlign" not in extra and (align := ALIGN.search(style)):
             attrs["textAlign"] = align[1].lower()
-        yield _node(name, list(_tidy(_read(element, (), keep, depth))), attrs | extra)
+        yield _node(name, list(tidy(_read(element, (), keep, depth))), attrs | extra)
     elif tag in (
         "div",
         "section",
@@ -423,129 +416,3 @@ def _code_block(element: Any, extra: dict[str, Any]) -> Node:
     language = re.search(r"(?:^|\s)(?:language|lang)-(\S+)", classes)
     attrs = ({"language": language[1]} if language else {}) | extra
     return _node("codeBlock", [{"type": "text", "text": text}] if text else [], attrs)
-
-
-def _tidy(nodes: Iterator[Node]) -> Iterator[Node]:
-    """Loose spaces as a browser shows them: none at the ends of a line, one between words. Empty texts are dropped."""
-    kept: list[Node] = []
-    for node in nodes:
-        if node["type"] == "text" and "loose" in node and node["text"][0] == " ":
-            before = kept[-1] if kept else None
-            if (
-                before is None
-                or not _in_line(before)
-                or before["type"] == "hardBreak"
-                or before.get("text", "x")[-1] == " "
-            ):
-                node["text"] = node["text"][1:]
-        if node["type"] == "text" and not node["text"]:
-            continue
-        if not _in_line(node) or node["type"] == "hardBreak":
-            _trim(kept)
-        kept.append(node)
-    _trim(kept)
-    for node in kept:
-        node.pop("loose", None)
-        yield node
-
-
-def _in_line(node: Node) -> bool:
-    return is_inline(node) or node["type"] == "image"
-
-
-def _trim(kept: list[Node]) -> None:
-    while kept and kept[-1]["type"] == "text" and "loose" in kept[-1] and kept[-1]["text"][-1] == " ":
-        kept[-1]["text"] = kept[-1]["text"][:-1]
-        if kept[-1]["text"]:
-            return
-        kept.pop()
-
-
-# -- what a schema asks for --
-
-
-def conform(doc: Node, *, inline_images: bool = False) -> Node:
-    """A document that Tiptap's default schema takes: an editor deletes what its schema does not. Text stands in
-    paragraphs, list items begin with one, containers are not empty, paragraphs hold no blocks."""
-    content = _conform(list(_tidy(iter(doc.get("content", ())))), "doc", inline_images)
-    return document(content)
-
-
-CONTAINERS = {"bulletList": "listItem", "orderedList": "listItem", "taskList": "taskItem", "table": "tableRow"}
-FILLED = frozenset(("listItem", "taskItem", "blockquote", "tableCell", "tableHeader"))
-
-
-def _conform(nodes: Sequence[Node], parent: str, images: bool) -> list[Node]:
-    found: list[Node] = []
-    line: list[Node] = []
-
-    def close() -> None:
-        if line:
-            found.append({"type": "paragraph", "content": join(line)})
-            line.clear()
-
-    for node in nodes:
-        name = node["type"]
-        if _in_line(node) and (name != "image" or images):
-            line.append(node)
-            continue
-        close()
-        if name != "split":
-            found.extend(_block(node, images))
-    close()
-    if (child := CONTAINERS.get(parent)) is not None:
-        return [
-            node if node["type"] in (child, "listItem") else _filled({"type": child, "content": [node]})
-            for node in found
-        ]
-    if parent in ("listItem", "taskItem") and (not found or found[0]["type"] != "paragraph"):
-        found.insert(0, {"type": "paragraph"})
-    if parent in FILLED and not found:
-        found.append({"type": "paragraph"})
-    return found
-
-
-def _filled(node: Node) -> Node:
-    content = node["content"]
-    if node["type"] in ("listItem", "taskItem") and content[0]["type"] != "paragraph":
-        return {**node, "content": [{"type": "paragraph"}, *content]}
-    return node
-
-
-def _block(node: Node, images: bool) -> list[Node]:
-    name, content = node["type"], node.get("content", [])
-    head = {key: value for key, value in node.items() if key != "content"}
-    if name in ("paragraph", "heading"):
-        return _leaf(head, content, images)
-    if name == "codeBlock" or ("content" not in node and name not in FILLED):
-        return [] if name in CONTAINERS else [node]
-    if name in CONTAINERS or name in FILLED:
-        below = _conform(content, name, images)
-        if name in CONTAINERS:
-            below = [{**item, "type": CONTAINERS[name]} if item["type"] == "listItem" else item for item in below]
-        return [{**head, "content": below}]
-    if name == "tableRow":
-        cells = [
-            cell if cell["type"] in ("tableCell", "tableHeader") else {"type": "tableCell", "content": [cell]}
-            for cell in content
-        ]
-        return [{**head, "content": [block for cell in cells for block in _block(cell, images)]}]
-    return [node]  # another schema's: as it was written
-
-
-def _leaf(head: Node, content: Sequence[Node], images: bool) -> list[Node]:
-    """A paragraph; where blocks stand in it, what is before and after them."""
-    found: list[Node] = []
-    line: list[Node] = []
-    for node in content:
-        if _in_line(node) and (node["type"] != "image" or images):
-            line.append(node)
-            continue
-        if line:
-            found.append({**head, "content": list(_tidy(iter(join(line))))})
-            line = []
-        if node["type"] != "split":
-            found.extend(_block(node, images))
-    if line:
-        found.append({**head, "content": join(line)})
-    return found or [head]

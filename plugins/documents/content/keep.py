@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from plugins.documents.content.align import gaps, matching, pairs
-from plugins.documents.content.html import is_inline
+from plugins.documents.content.schema import is_inline
 from plugins.documents.content.tree import Node, canonical, document, text_of
 
 __all__ = ["keep"]

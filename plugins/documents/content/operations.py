@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from plugins.documents.content import exchange, html, markdown, text
+from plugins.documents.content import exchange, markdown, text
 from plugins.documents.content.anchors import Anchor, resolve
 from plugins.documents.content.positions import Positions
+from plugins.documents.content.schema import is_inline
 from plugins.documents.content.tree import BadContent, Fault, Node, document, join, load, normal, walk
 from plugins.documents.content.yjs import guarded, open_document
 
@@ -323,7 +324,7 @@ class _Patcher:
                 return operation.markdown
             raise BadContent([Fault(f"{pointer}/content", "plain text has no nodes: give text")])
         blocks = self.blocks(operation, pointer)
-        if all(map(html.is_inline, blocks)):
+        if all(map(is_inline, blocks)):
             return blocks
         if len(blocks) == 1 and blocks[0]["type"] == "paragraph":
             return list(blocks[0].get("content", []))

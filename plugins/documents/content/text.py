@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from plugins.documents.content.align import gaps, matching, pairs
 from plugins.documents.content.diff import TOKEN
-from plugins.documents.content.html import LEAVES, is_inline
+from plugins.documents.content.schema import LEAVES, is_inline
 from plugins.documents.content.tree import MAX_BYTES, BadContent, Fault, Node, document, join
 
 __all__ = ["dumps", "leaves", "line", "loads", "merge", "spoken"]

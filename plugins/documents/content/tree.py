@@ -35,6 +35,7 @@ __all__ = [
     "normal",
     "plain",
     "sorted_marks",
+    "text_node",
     "text_of",
     "walk",
 ]
@@ -273,6 +274,10 @@ def _encodable(text: str) -> bool:
 
 
 # -- parts of trees --
+
+
+def text_node(text: str) -> Node:
+    return {"type": "text", "text": text}
 
 
 def sorted_marks(marks: list[Node]) -> list[Node]:
