@@ -17,6 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from api_shim.metrics import ApiMetrics
 from api_shim.plugin import Plugin
+from relay.circuit import Circuit
 from relay.crossing.facts import FIELD, KEY
 from relay.crossing.wire import told
 from relay.errors import Malformed
@@ -48,8 +49,7 @@ class Listener:
         self._metrics = metrics
         self._group = f"plugin:{plugin.name}".encode()
         self._me = f"{socket.gethostname()}-{os.getpid()}".encode()
-        self._failures = 0
-        self._pause = FIRST_PAUSE
+        self._circuit = Circuit(TRIPS, FIRST_PAUSE, LONGEST_PAUSE)
         self.listening = False
         """Whether it has its place in the stream: nothing that is told from then on is missed."""
         self._listening: asyncio.Task[None] | None = None
@@ -72,8 +72,8 @@ class Listener:
                     for entry, fields in await self._next():
                         await self._handle(fields)
                         await self._redis.xack(KEY, self._group, entry)
-                        if self._failures >= TRIPS:
-                            await self._rest()
+                        if rest := self._circuit.rest:
+                            await self._rest(rest)
             except ResponseError as error:
                 if not str(error).startswith("NOGROUP"):  # Redis came back empty
                     log.warning("facts can't be read", extra={"plugin": self._plugin.name, "error": str(error)})
@@ -110,20 +110,17 @@ class Listener:
             async with asyncio.timeout(DEADLINE):
                 await getattr(self._plugin, hook)(fact)
         except Exception as error:
-            self._failures += 1
+            self._circuit.failed()
             self._metrics.plugin_failures[name, hook] += 1
             log.error("a plugin failed on a fact", extra={"plugin": name, "hook": hook}, exc_info=error)
         else:
-            self._failures = 0
-            self._pause = FIRST_PAUSE
+            self._circuit.succeeded()
         finally:
             self._metrics.plugin_seconds[name].observe(perf_counter() - started)
 
-    async def _rest(self) -> None:
+    async def _rest(self, seconds: float) -> None:
         name = self._plugin.name
-        log.error("a plugin keeps failing and is left alone", extra={"plugin": name, "seconds": self._pause})
+        log.error("a plugin keeps failing and is left alone", extra={"plugin": name, "seconds": seconds})
         self._metrics.plugins_resting[name] = 1
-        await asyncio.sleep(self._pause)
+        await asyncio.sleep(seconds)
         self._metrics.plugins_resting[name] = 0
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
-        self._failures = TRIPS - 1  # one more failure, and it rests again

@@ -1,4 +1,4 @@
-"""Asking plugins, in order, with a deadline, failing closed."""
+"""Asking plugins, in order, with a deadline, failing closed. One that keeps failing is not waited for."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from relay import closing
+from relay.circuit import Circuit
 from relay.errors import Deny, Unavailable
 from relay.grants import Grant, Principal
 from relay.hooks import ConnectAsked, JoinAsked, Plugin, heard
@@ -13,6 +14,7 @@ from relay.hooks import ConnectAsked, JoinAsked, Plugin, heard
 __all__ = ["Dispatch"]
 
 log = logging.getLogger("relay.dispatch")
+UNDECIDED = "the server could not decide, try again later"
 AskT = TypeVar("AskT", ConnectAsked, JoinAsked)
 Answer = TypeVar("Answer")
 
@@ -28,8 +30,8 @@ class Dispatch:
         hooks = {plugin: heard(plugin) for plugin in plugins}
         self.plugins = tuple(plugins)
         self._deadline = deadline
-        self._connect = [plugin.ask_connect for plugin in plugins if "ask_connect" in hooks[plugin]]
-        self._join = [plugin.ask_join for plugin in plugins if "ask_join" in hooks[plugin]]
+        self._connect = [(plugin.ask_connect, Circuit()) for plugin in plugins if "ask_connect" in hooks[plugin]]
+        self._join = [(plugin.ask_join, Circuit()) for plugin in plugins if "ask_join" in hooks[plugin]]
 
     async def ask_connect(self, ask: ConnectAsked) -> Principal:
         """Who it is. Raises Deny."""
@@ -54,13 +56,16 @@ class Dispatch:
         return await self._ask(self._join, ask, closing.FORBIDDEN.code)
 
     async def _ask(
-        self, hooks: Sequence[Callable[[AskT], Awaitable[Answer | None]]], ask: AskT, code: int
+        self, hooks: Sequence[tuple[Callable[[AskT], Awaitable[Answer | None]], Circuit]], ask: AskT, code: int
     ) -> Answer | None:
-        for hook in hooks:
+        for hook, circuit in hooks:
+            if circuit.rest:
+                raise Deny(UNDECIDED, closing.INTERNAL.code)
             try:
                 async with asyncio.timeout(self._deadline):
                     answer = await hook(ask)
             except Deny as denied:
+                circuit.succeeded()
                 if denied.code in closing.CLOSINGS:
                     raise
                 log.error(
@@ -70,8 +75,11 @@ class Dispatch:
             except Unavailable as error:
                 raise Deny(str(error), closing.OVERLOADED.code) from error
             except Exception as error:
-                log.error("a plugin failed to answer", extra={"hook": hook.__qualname__}, exc_info=error)
-                raise Deny("the server could not decide, try again later", closing.INTERNAL.code) from error
+                opened = circuit.failed()
+                extra = {"hook": hook.__qualname__, "seconds": circuit.rest if opened else 0.0}
+                log.error("a plugin failed to answer", extra=extra, exc_info=error)
+                raise Deny(UNDECIDED, closing.INTERNAL.code) from error
+            circuit.succeeded()
             if answer is not None:
                 return answer
         return None

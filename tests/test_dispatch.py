@@ -114,3 +114,14 @@ def test_one_name_twice() -> None:
     """Two plugins of one name are a mistake."""
     with pytest.raises(ValueError, match="one name"):
         Dispatch([Answers("same", None), Answers("same", None)])
+
+
+async def test_who_keeps_failing_is_not_waited_for() -> None:
+    """After some failures in a row the answer is a Deny at once; nobody waits for a deadline over and over."""
+    broken = Answers("broken", ValueError("bug"))
+    plugins = Dispatch([broken])
+    for _ in range(20):
+        with pytest.raises(Deny) as denied:
+            await plugins.ask_join(JOIN)
+        assert denied.value.code == closing.INTERNAL.code
+    assert len(broken.asked) == 5
