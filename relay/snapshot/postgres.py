@@ -16,6 +16,7 @@ from relay.snapshot.chain import check, place
 from relay.snapshot.database import AWAY, Database, Limits, connect, unavailable
 from relay.snapshot.migrate import migrate, migrations
 from relay.snapshot.partitions import Tended, tend
+from relay.snapshot.pieces import COLUMNS, PIECE, PIECES, cut, joined
 from relay.snapshot.replica import Replica
 from relay.types import Position, RoomId
 
@@ -31,12 +32,10 @@ _IN_THREAD = 64 * 1024
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
 # One statement, so one consistent view. Nothing of a quarantined chain is fetched.
-_LOAD = """
-SELECT r.quarantined, r.upto_epoch AS end_epoch, r.upto_ms AS end_ms, r.upto_seq AS end_seq,
-       s.link, s.after_epoch, s.after_ms, s.after_seq, s.upto_epoch, s.upto_ms, s.upto_seq, s.state, s.clocks
-FROM relay.room r LEFT JOIN relay.segment s ON s.room = r.room AND (r.quarantined IS NULL OR $2)
-WHERE r.room = $1 ORDER BY s.link
-"""
+_LOAD = f"""
+SELECT r.quarantined, r.upto_epoch AS end_epoch, r.upto_ms AS end_ms, r.upto_seq AS end_seq, {COLUMNS}
+FROM relay.room r LEFT JOIN {PIECES} ON true WHERE r.room = $1
+"""  # noqa: S608
 _CHAIN = """
 SELECT upto_epoch, upto_ms, upto_seq, octet_length(state) AS size FROM relay.segment WHERE room = $1 ORDER BY link
 """
@@ -46,7 +45,9 @@ WITH replaced AS (
 ), stored AS (
     INSERT INTO relay.segment
     (room, link, after_epoch, after_ms, after_seq, upto_epoch, upto_ms, upto_seq, state, clocks)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, (
+        SELECT string_agg(piece, '' ORDER BY number) FROM relay.piece WHERE room = $1
+    )), $10)
     ON CONFLICT (room, link) DO UPDATE SET
         after_epoch = EXCLUDED.after_epoch, after_ms = EXCLUDED.after_ms, after_seq = EXCLUDED.after_seq,
         upto_epoch = EXCLUDED.upto_epoch, upto_ms = EXCLUDED.upto_ms, upto_seq = EXCLUDED.upto_seq,
@@ -57,6 +58,8 @@ ON CONFLICT (room) DO UPDATE SET
     segments = EXCLUDED.segments, upto_epoch = EXCLUDED.upto_epoch, upto_ms = EXCLUDED.upto_ms,
     upto_seq = EXCLUDED.upto_seq, size = EXCLUDED.size, written = EXCLUDED.written
 """
+_BRING = "INSERT INTO relay.piece VALUES ($1, $2, $3)"
+_BROUGHT = "DELETE FROM relay.piece WHERE room = $1"
 _OVERLAP = """
 WHERE room = $1
   AND (last_epoch, last_ms, last_seq) >= ($2, $3, $4) AND (first_epoch, first_ms, first_seq) <= ($5, $6, $7)
@@ -152,11 +155,7 @@ class PostgresSnapshotStore:
             return []
         if (reason := rows[0]["quarantined"]) is not None and not even_quarantined:
             raise Quarantined(reason)
-        chain = [
-            Segment(_position(row, "after"), Position(row["upto_epoch"], row["upto_ms"], row["upto_seq"]), *row[-2:])
-            for row in rows
-            if row["link"] is not None
-        ]
+        chain = await joined(rows)
         check(room, chain, _position(rows[0], "end"))
         return chain
 
@@ -170,7 +169,14 @@ class PostgresSnapshotStore:
                     return False
                 size = sum(row["size"] for row in chain[:link]) + len(segment.state)
                 after = segment.after or (None, None, None)
-                await connection.execute(_STORE, room, link, *after, *segment.upto, segment.state, segment.clocks, size)
+                whole = segment.state if len(segment.state) <= PIECE else None
+                if whole is None:
+                    # not by executemany: cancelled in the midst of one, asyncpg waits for an answer that never comes
+                    for number, piece in enumerate(cut(segment.state)):
+                        await connection.execute(_BRING, room, number, piece)
+                await connection.execute(_STORE, room, link, *after, *segment.upto, whole, segment.clocks, size)
+                if whole is None:
+                    await connection.execute(_BROUGHT, room)
             return True
 
         return await self._primary.run(work)

@@ -9,7 +9,6 @@ same prefix of the log, so the replica's chain is taken only from under that ver
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
 
 import asyncpg
 
@@ -18,7 +17,7 @@ from relay.metrics import Tally
 from relay.snapshot import RoomInfo, Segment
 from relay.snapshot.chain import check
 from relay.snapshot.database import AWAY, Database
-from relay.types import Position
+from relay.snapshot.pieces import COLUMNS, PIECES, joined
 
 __all__ = ["Replica"]
 
@@ -30,12 +29,10 @@ SLOWEST = 4 << 20
 REST = (1.0, 30.0)
 """Seconds that a replica which failed is left alone, at first and at most."""
 
-_CHAIN = """
-SELECT s.after_epoch, s.after_ms, s.after_seq, s.upto_epoch, s.upto_ms, s.upto_seq, s.state, s.clocks
-FROM relay.room r JOIN relay.segment s ON s.room = r.room
-WHERE r.room = $1 AND (r.upto_epoch, r.upto_ms, r.upto_seq) = ($2, $3, $4) AND r.written = $5 AND r.segments = $6
-ORDER BY s.link
-"""
+_CHAIN = f"""
+SELECT {COLUMNS} FROM relay.room r, {PIECES}
+WHERE r.room = $1 AND (r.upto_epoch, r.upto_ms, r.upto_seq) = ($3, $4, $5) AND r.written = $6 AND r.segments = $7
+"""  # noqa: S608
 
 
 class Replica:
@@ -55,9 +52,9 @@ class Replica:
             return None
         try:
             async with asyncio.timeout(PATIENCE + head.size / SLOWEST):
-                wanted = head.room, *head.upto, head.written, head.segments
+                wanted = head.room, True, *head.upto, head.written, head.segments
                 rows = await self._database.run(lambda connection: connection.fetch(_CHAIN, *wanted), bulk=True)
-            chain = _segments(rows)
+            chain = await joined(rows)
             if chain:
                 check(head.room, chain, head.upto)
         except (Unavailable, Quarantined, *AWAY, asyncpg.PostgresError) as error:
@@ -74,15 +71,3 @@ class Replica:
     async def close(self) -> None:
         """Disconnect."""
         await self._database.close()
-
-
-def _segments(rows: Sequence[asyncpg.Record]) -> list[Segment]:
-    return [
-        Segment(
-            None if row["after_epoch"] is None else Position(row["after_epoch"], row["after_ms"], row["after_seq"]),
-            Position(row["upto_epoch"], row["upto_ms"], row["upto_seq"]),
-            row["state"],
-            row["clocks"],
-        )
-        for row in rows
-    ]
