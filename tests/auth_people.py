@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import IPv4Address
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,7 +28,11 @@ class People:
     def __init__(self, server: Running, owner: dict[str, Any]) -> None:
         self.server = server
         self.owner = owner
-        self.call = server.call
+
+    async def call(self, method: str, path: str, body: Any = None, *, token: str = "", **headers: str) -> Any:
+        """As `Running.call`, each from an address of its own unless `X_Forwarded_For` says one: limits go by address."""
+        headers.setdefault("X_Forwarded_For", str(IPv4Address(0x0A000000 + next(_numbers))))
+        return await self.server.call(method, path, body, token=token, **headers)
 
     @property
     def admin(self) -> str:
@@ -55,9 +60,11 @@ class People:
         return [letter for letter in answer["data"] if letter["to"] == to]
 
     async def events(self, type: str) -> list[Any]:
-        """Events of a type that were put out, the oldest first."""
+        """What the events of a type are about, the oldest first."""
         rows = await self.server.context("auth").database.fetch(
-            "SELECT event, subject FROM bus.outbox WHERE type = $1 ORDER BY event", type
+            "SELECT event AS id, subject FROM bus.outbox WHERE type = $1"
+            " UNION SELECT id, subject FROM bus.event WHERE type = $1 ORDER BY id",
+            type,
         )
         return [row["subject"] for row in rows]
 
@@ -82,5 +89,8 @@ async def set_up(server: Running) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def auth_server(postgres: str, redis: str, **settings: object) -> AsyncIterator[People]:
     """A server with an owner."""
-    async with running(["auth"], postgres=postgres, redis=redis, settings={"auth": FAST | settings}) as server:
+    given = {"auth": FAST | settings}
+    async with running(
+        ["auth"], postgres=postgres, redis=redis, settings=given, trusted_proxies=("127.0.0.0/8",)
+    ) as server:
         yield People(server, await set_up(server))

@@ -32,5 +32,5 @@ class Seal:
         """Raises ValueError for what was sealed with another secret, or about something else."""
         try:
             return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], about.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise ValueError("sealed with another secret") from None

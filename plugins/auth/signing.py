@@ -90,12 +90,14 @@ class KeyRing:
         return found.public if found else None
 
     def all(self) -> list[SigningKey]:
-        """Those published, the newest last."""
+        """Those published: retiring ones, the active one, the next."""
         return list(self._keys.values())
 
     async def refresh(self) -> None:
         """Read what there is. Raises StartError for keys sealed with another secret."""
-        rows = await self._database.fetch("SELECT * FROM auth.signing_key ORDER BY created, kid")
+        rows = await self._database.fetch(
+            "SELECT * FROM auth.signing_key ORDER BY array_position('{retiring,active,next}', state), created"
+        )
         keys = {row["kid"]: self._read(row) for row in rows}
         if keys == self._keys:
             return
@@ -135,7 +137,8 @@ class KeyRing:
         await self.refresh()
 
     async def _fill(self) -> None:
-        made = [await self._make(), await self._make()]
+        # Nobody is served yet: that it holds up this process costs less than starting another.
+        made = [generate(), generate()]
         async with self._database.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
             states = {row["state"] for row in await connection.fetch("SELECT state FROM auth.signing_key")}
