@@ -1,1 +1,1 @@
-"""Documents: their content, tree and REST interface."""
+"""Documents: folders, contents, attachments, and who may open their rooms."""

@@ -1,0 +1,51 @@
+"""Who may open a document's room: the room's name is the document's id."""
+
+import asyncpg
+
+from api_shim.ids import read_uuid
+from api_shim.services import may
+from plugins.documents.library import READ, WRITE, Library
+from relay import closing
+from relay.closing import Closing
+from relay.errors import Deny, Unavailable
+from relay.grants import Grant
+from relay.hooks import JoinAsked
+
+__all__ = ["Doors"]
+
+
+class Doors:
+    """Answers relays."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def ask_join(self, ask: JoinAsked) -> Grant | None:
+        """No opinion of rooms that are named otherwise. A document that may not be seen is told like one that is not
+        there. Raises Deny, and Unavailable while the database is away."""
+        id = read_uuid(ask.room)  # in upper case too, which is then refused: no second room for one id
+        if id is None:
+            return None
+        library, principal = self._library, ask.principal
+        allowed = principal.grant(ask.room)
+        try:
+            row = await library.database.fetchrow(
+                "SELECT trashed IS NOT NULL AS trashed, locked OR archived IS NOT NULL AS fixed"
+                " FROM documents.document WHERE id = $1",
+                id,
+            )
+            role = await library.access.role(principal, id)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise Unavailable(f"the database is away: {error}") from error
+        scopes = principal.scopes
+        reads = scopes is None or READ in scopes or WRITE in scopes
+        if row is None or role is None or allowed is None or not reads or str(id) != ask.room:
+            raise _deny(closing.NOT_FOUND)
+        if row["trashed"]:
+            raise _deny(closing.DELETED)
+        writes = may(role, "write") and not row["fixed"] and (scopes is None or WRITE in scopes)
+        return Grant(principal.actor, principal.name, allowed.readonly or not writes, allowed.expires)
+
+
+def _deny(why: Closing) -> Deny:
+    return Deny(why.reason, why.code)
