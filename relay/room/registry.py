@@ -251,7 +251,6 @@ class Registry:
                 return
             self.news.closed(room)
             self.forget(room)
-            room.saving.end()
             # The stream may be newer than the snapshot: opened for somebody who then wrote nothing.
             upto = max(room.log.upto() or Position(0, 0, 0), Position(room.saving.epoch, 0, 0))
             await self._journal.retire(room.name, upto)
@@ -267,7 +266,7 @@ class Registry:
     def forget(self, room: Room) -> None:
         """Let go of a room whose members have left or were sent away."""
         room.closed = True
-        room.saving.let_go_of_backlog()
+        room.saving.end()
         self.rooms.pop(room.name, None)
         self._empty.pop(room, None)
         self.recovery.forget(room)

@@ -30,6 +30,8 @@ __all__ = ["Saving"]
 
 AGAIN = 256 << 10
 """Bytes of one room on their way to a journal that is back after an outage."""
+ENDED = -1
+"""The term of a room that has left memory: no answer to an append is of it."""
 ECHO_WINDOW = 0.5
 """Seconds that the echoes of an author's own edits gather."""
 
@@ -188,7 +190,7 @@ class Saving:
 
     def fail(self, error: RelayError) -> None:
         """The journal did not take a flush: keep all unsaved ones, acknowledge nothing, and have somebody retry."""
-        if self.away or self._room.closed:
+        if self.away or self._term == ENDED:
             return
         self.away = True
         self._term += 1
@@ -244,7 +246,11 @@ class Saving:
         self._keep(-self._kept)
 
     def end(self) -> None:
-        """The room has left memory and owes nobody anything. Each would keep the other until the garbage collector
-        comes, which is seldom: documents that nobody has open would fill the memory until then."""
-        self._echoes.clear()
-        del self._room
+        """The room leaves memory and owes nobody anything any more. Each would keep the other until the garbage
+        collector comes, which is seldom: documents that nobody has open would fill the memory until then."""
+        if self._term != ENDED:
+            self._term = ENDED
+            self._again = None
+            self._echoes.clear()
+            self.let_go_of_backlog()
+            del self._room

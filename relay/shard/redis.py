@@ -84,7 +84,7 @@ class RedisChannels:
         self._slots = Slots(self._address, self._moved) if self._address.seeds else None
         self._client = self._address.client(f"materi-shard-{node}", TIMEOUT, self._slots)
         self._ears: dict[Place | None, _Ear] = {}
-        self._rooms: dict[bytes, asyncio.Future[None]] = {}
+        self._rooms: dict[bytes, asyncio.Future[None] | None] = {}  # None: confirmed; futures take memory
         self._resetting: asyncio.TimerHandle | None = None
         self._mending: asyncio.Task[None] | None = None
         self._broken = False  # some of what was subscribed to may not be heard
@@ -105,7 +105,8 @@ class RedisChannels:
 
     async def stop(self, room: RoomId) -> None:
         channel = channel_key(room)
-        if self._rooms.pop(channel, None) is not None:
+        if channel in self._rooms:
+            del self._rooms[channel]
             try:
                 async with self._errors():
                     if (ear := self._ears.get(self._place(channel))) is not None:
@@ -194,18 +195,19 @@ class RedisChannels:
     def _receive(self, message: dict[str, Any]) -> None:
         channel: bytes = message["channel"]
         if message["type"] in ("subscribe", "ssubscribe"):
-            confirmed = self._rooms.get(channel)
-            if confirmed is None:
+            if channel not in self._rooms:
                 return
-            if not confirmed.done():
-                confirmed.set_result(None)
+            asked, self._rooms[channel] = self._rooms[channel], None
+            if asked is not None:
+                if not asked.done():
+                    asked.set_result(None)
             elif self._resetting is None:  # redis-py has connected and subscribed again by itself
                 self._resetting = asyncio.get_running_loop().call_later(RETRY, self._reset)
         elif message["type"] in ("message", "smessage"):
             node, _, said = message["data"].partition(b"\0")
             if node != self._node and said:
                 self._heard(channel_room(channel), NodeId(node.decode("utf-8", "replace")), said)
-        elif message["type"] == "sunsubscribe" and (listening := self._rooms.get(channel)) and listening.done():
+        elif message["type"] == "sunsubscribe" and channel in self._rooms and self._rooms[channel] is None:
             self._mend("the slot has left the node")
 
     @asynccontextmanager

@@ -1,8 +1,8 @@
 """Long states in pieces, so that nobody waits while one is copied: a row of 20 MB takes its reader 8 to 14 ms at once.
 
-Reading takes one statement still, so one consistent view and one round trip. Fenced off (OFFSET 0) and made anew (|| ''), a state is
-read from its compressed chunks once, not once a piece. The rows come in any order: sorting them would have the server
-put the states aside first.
+Reading takes one statement still, so one consistent view and one round trip. Fenced off (OFFSET 0) and made anew
+(|| ''), a state is read from its compressed chunks once, not once a piece. The rows come in any order: sorting them
+would have the server put the states aside first.
 """
 
 import asyncio

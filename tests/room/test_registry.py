@@ -277,16 +277,24 @@ async def test_open_waits_for_the_end_of_an_unload(house: House) -> None:
     assert await house.content() == {(1, 0)}
 
 
-async def test_closed_rooms_are_freed_at_once(house: House) -> None:
-    """A room that left memory waits for no garbage collector."""
+@pytest.mark.parametrize("why", ["unload", "quarantine", "delete"])
+async def test_closed_rooms_are_freed_at_once(house: House, why: str) -> None:
+    """A room that left memory, for whatever reason, waits for no garbage collector."""
     room, (ada,) = await house.enter("ada")
     await house.write(room, ada, typed(1, 0))
-    house.registry.leave(room, ada)
+    if why == "unload":
+        house.registry.leave(room, ada)
+    del ada
     gc.collect()
     gc.disable()
     try:
         before = sum(isinstance(thing, Room) for thing in gc.get_objects())
-        await house.registry._unload(room)
+        if why == "unload":
+            await house.registry._unload(room)
+        elif why == "quarantine":
+            await house.registry.quarantine(NAME, "for a test")
+        else:
+            await house.registry.delete(NAME)
         assert room.closed
         del room
         await turns()
