@@ -277,3 +277,35 @@ async def test_soak(relays: Callable[..., Relay]) -> None:
 async def test_soak_long(relays: Callable[..., Relay]) -> None:
     """As above, for half an hour."""
     await soak(relays, Load(1800, 300, edits=1.5, visits=2, pastes=1, sleep=10), 0.05)
+
+
+CHURN = 200_000
+"""Characters of a document that is pasted and left."""
+
+
+@pytest.mark.slow
+async def test_closed_documents_leave_memory(relays: Callable[..., Relay]) -> None:
+    """Many documents are pasted and left at once: memory holds no more of them than were open together."""
+    relay = relays("--idle-unload", "0.5", "--snapshot-idle", "0.5")
+    numbers = iter(range(1000, 2**31))
+
+    async def churn(documents: int) -> float:
+        async def paste() -> None:
+            for _ in range(documents // 8):
+                client = next(numbers)
+                typist = await Typist.join(relay.port, f"pasted-{client}", client)
+                typist.type(1, CHURN)
+                await until(lambda t=typist: t.saved == t.typed, 20, "what was pasted is saved")
+                typist.leave()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(paste())
+        async with asyncio.timeout(20):
+            while (await asyncio.to_thread(relay.metrics))["relay_rooms"]:
+                await asyncio.sleep(0.2)
+        return relay.rss() / 1e6
+
+    warm, *later = [await churn(80) for _ in range(4)]
+    print(f"MB after 80 documents {warm:.1f}, then {', '.join(f'{size:.1f}' for size in later)}")
+    assert later[-1] - warm < 40 * CHURN / 1e6, "what 240 documents left behind is less than 40 of them"
