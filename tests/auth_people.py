@@ -30,7 +30,7 @@ class People:
         self.owner = owner
 
     async def call(self, method: str, path: str, body: Any = None, *, token: str = "", **headers: str) -> Any:
-        """As `Running.call`, each from an address of its own unless `X_Forwarded_For` says one: limits go by address."""
+        """As `Running.call`, each from an address of its own, for limits go by address."""
         headers.setdefault("X_Forwarded_For", str(IPv4Address(0x0A000000 + next(_numbers))))
         return await self.server.call(method, path, body, token=token, **headers)
 
