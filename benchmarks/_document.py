@@ -1,6 +1,6 @@
 """Documents to measure with: of a given size, by a given number of authors, as one Yjs update."""
 
-from _client import uint
+from relay.yjs.lib0 import write_uint as uint
 
 __all__ = ["document"]
 
