@@ -272,7 +272,7 @@ async def test_soak(relays: Callable[..., Relay]) -> None:
     await soak(relays, Load(40, 15, edits=4, visits=4, pastes=2, sleep=3), 0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2400)
 async def test_soak_long(relays: Callable[..., Relay]) -> None:
     """As above, for half an hour."""
