@@ -28,7 +28,7 @@ slow: $(VENV)/.installed-test  ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 faults: $(VENV)/.installed-test  ## the long form of the fault tests
-	$(BIN)/python -m pytest tests/faults tests/fuzz -m "" -s --timeout 2400 $(ARGS)
+	RELAY_TWO_HOSTS_CLIENTS=2000 $(BIN)/python -m pytest tests/faults tests/fuzz -m "" -s --timeout 2400 $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
