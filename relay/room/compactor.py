@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.errors import CodecDied, Malformed, RelayError, StreamLost, Unavailable
 from relay.journal import Entry, Journal
-from relay.room.load import held, replay
+from relay.room.load import learn, replay
 from relay.room.log import Flush
 from relay.room.room import Room
 from relay.snapshot import Segment, SnapshotStore
@@ -215,7 +215,7 @@ class Compactor:
             stored.load(segment.clocks, segment.state)
         for flush in room.log.journalled(segments[-1].upto):
             for payload in flush.payloads:
-                if not await held(stored, payload, self._codec, self._inline_parse):
+                if await learn(stored, payload, self._codec, self._inline_parse):
                     self._forgotten(room, "another relay has stored past edits that it never saw")
         room.adopt(segments)
 

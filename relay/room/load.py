@@ -13,7 +13,7 @@ from relay.yjs.update import Layout, TooManyStructs, parse
 if TYPE_CHECKING:
     from relay.codec.pool import CodecPool
 
-__all__ = ["held", "replay"]
+__all__ = ["learn", "reopen", "replay"]
 
 BREATHE = 100
 """Entries taken in before others get a turn of the loop."""
@@ -49,12 +49,41 @@ async def replay(room: Room, entries: Sequence[Entry], codec: "CodecPool", inlin
             await asyncio.sleep(0)
 
 
-async def held(known: Known, update: bytes, codec: "CodecPool", inline_parse: int) -> bool:
-    """Whether all of `update` is in `known`. Raises Malformed and CodecDied."""
+async def learn(known: Known, update: bytes, codec: "CodecPool", inline_parse: int) -> bool:
+    """Take `update` into `known`; whether any of it was not there yet. Raises Malformed and CodecDied."""
     try:
         if len(update) <= inline_parse:
-            return known.holds(parse(update, 500))
+            return known.add(parse(update, 500))
     except TooManyStructs:
         pass
     update, clocks = await codec.summarise(update)
-    return known.covers(clocks, update)
+    if known.covers(clocks, update):
+        return False
+    known.load(clocks, update)
+    return True
+
+
+async def reopen(room: Room, entries: Sequence[Entry], codec: "CodecPool", inline_parse: int) -> None:
+    """The room's stream has another epoch, or has lost entries; it holds `entries`. What is there the room takes for
+    saved, whoever put it there. What then is left to append again is kept once: every relay gives a stream that was
+    forgotten all it holds, and reads what the others gave, so that without this each time would multiply it.
+
+    The room must be away (`Saving.fail`), and `Saving.resume` must follow. Raises Malformed and CodecDied: poison.
+    """
+    room.log.reopen(entries)
+    have = room.log.saved_positions()
+    await replay(room, [entry for entry in entries if entry.position not in have], codec, inline_parse)
+    known = Known()
+    for stored in room.log.segments:
+        for _ in known.loading(stored.segment.clocks, stored.segment.state):
+            await asyncio.sleep(0)
+    repeated: set[int] = set()
+    for flush in list(room.log.flushes):
+        fresh = [await learn(known, payload, codec, inline_parse) for payload in flush.payloads]
+        if flush.position is None and not flush.authors and not any(fresh):
+            repeated.add(flush.number)
+    if repeated:
+        room.log.drop(repeated)
+        for member in room.members:
+            if member.behind is not None:
+                member.behind = -1  # what it missed may have been among them

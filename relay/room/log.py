@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from relay.snapshot import Segment
 
 if TYPE_CHECKING:
+    from relay.journal import Entry
     from relay.room.fanout import Group
     from relay.room.member import Member
     from relay.types import Edit, NodeId, Position
@@ -92,10 +93,20 @@ class Log:
         self.tail_size += flush.size
         self.size += flush.size
 
-    def put_first(self, newest: int) -> None:
-        """Move the `newest` flushes before all others: the journal has had them longest. None may be saved yet."""
-        at = len(self.flushes) - newest
-        self.flushes = self.flushes[at:] + self.flushes[:at]
+    def reopen(self, entries: Sequence[Entry]) -> None:
+        """The stream holds `entries`: what of them was saved before is where they are now, and what else was saved it
+        has forgotten."""
+        # An epoch that was begun from outside keeps the ids of the entries it took over.
+        there = {entry.position[1:]: entry for entry in entries}
+        kept: list[Flush] = []
+        lost: list[Flush] = []
+        for flush in islice(self.flushes, self.saved):
+            entry = there.get(flush.position[1:]) if flush.position else None
+            same = entry is not None and entry.edits == tuple(flush.edits)
+            flush.position = entry.position if entry is not None and same else None
+            (kept if same else lost).append(flush)
+        self.flushes[: self.saved] = kept + lost
+        self.saved = len(kept)
 
     def upto(self) -> Position | None:
         """Where the stored segments end."""
@@ -123,13 +134,14 @@ class Log:
         """Drop flushes that the segments hold: read back and stored before the answer to their append came."""
         taken = {flush.number for flush in self.journalled() if flush.position and self.stored(flush.position)}
         if taken:
-            self._drop(taken)
-            self.size = self.tail_size + sum(len(stored.segment.state) for stored in self.segments)
+            self.drop(taken)
 
-    def _drop(self, taken: set[int]) -> None:
-        self.flushes = [flush for flush in self.flushes if flush.number not in taken]
+    def drop(self, numbers: set[int]) -> None:
+        """Let go of these flushes."""
+        self.saved -= sum(flush.number in numbers for flush in islice(self.flushes, self.saved))
+        self.flushes = [flush for flush in self.flushes if flush.number not in numbers]
         self.tail_size = sum(flush.size for flush in self.flushes)
-        self.saved -= len(taken)
+        self.size = self.tail_size + sum(len(stored.segment.state) for stored in self.segments)
         self.tail_cache = None
 
     def unsaved(self) -> Iterator[Flush]:
@@ -153,7 +165,7 @@ class Log:
         taken = {flush.number for flush in self.journalled(segments[-1].upto)}
         # Not always the last one's: what another relay wrote may be stored before earlier flushes of ours.
         number = max([number, *taken, *(stored.number for stored in self.segments[kept:])])
-        self._drop(taken)
+        self.drop(taken)
         del self.segments[kept:]
         self.segments += [Stored(segment, number) for segment in segments]
         self.size = self.tail_size + sum(len(stored.segment.state) for stored in self.segments)

@@ -39,12 +39,13 @@ async def write(journal: Journal, snapshots: SnapshotStore, room: RoomId, edits:
 async def delete(journal: Journal, snapshots: SnapshotStore, room: RoomId) -> bool:
     """Remove a room for good: snapshot and history, then the journal. False when there was nothing of it.
 
-    In this order a relay that loses the stream finds that the room was deleted. Raises Unavailable; then it may be done
-    in part, and may be done again.
+    A last epoch is begun and buried with it: none that any relay knows is later, also where the journal has forgotten
+    the epochs that it had. In this order a relay that loses the stream finds that the room was deleted. Raises
+    Unavailable; then it may be done in part, and may be done again.
     """
     info = await snapshots.info(room)
-    epoch = max(await journal.epoch(room), info.upto.epoch if info else 0)
     held = await journal.length(room) > 0
-    stored = await snapshots.delete(room, epoch)
+    last = await journal.intervene(room, info.upto if info else None, ())
+    stored = await snapshots.delete(room, last.epoch)
     await journal.delete(room)
     return stored or held

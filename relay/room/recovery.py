@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from relay import closing
-from relay.errors import CodecDied, Deny, Malformed, RelayError, StreamLost, Unavailable
+from relay.errors import CodecDied, Malformed, RelayError, StreamLost, Unavailable
 from relay.journal import Journal
-from relay.room.intake import foreign, take
+from relay.room.load import reopen
 from relay.room.room import Room
 from relay.snapshot import SnapshotStore
 from relay.tasks import spawn
-from relay.types import NodeId, Position, RoomId
+from relay.types import Position, RoomId
 
 if TYPE_CHECKING:
     from relay.room.registry import Registry
@@ -31,9 +31,8 @@ RETRY = 0.25
 class Recovery:
     """Looks after the rooms of `registry` that have lost touch with their journal."""
 
-    def __init__(self, registry: "Registry", node: NodeId, journal: Journal, snapshots: SnapshotStore) -> None:
+    def __init__(self, registry: "Registry", journal: Journal, snapshots: SnapshotStore) -> None:
         self._registry = registry
-        self._node = node
         self._journal = journal
         self._snapshots = snapshots
         self._away: dict[Room, None] = {}
@@ -88,35 +87,22 @@ class Recovery:
             self._away.pop(room, None)
             return
         opened = await self._journal.open(room.name, room.log.upto())
+        if opened.epoch != room.saving.epoch and await self._set_aside(room):
+            # Nobody is to find the stream that was made for nothing.
+            await self._journal.retire(room.name, Position(opened.epoch, 0, 0))
+            return
         there = {entry.position for entry in opened.entries}
-        lost = opened.epoch != room.saving.epoch or not room.log.saved_positions() <= there
-        taken = []
-        if opened.epoch != room.saving.epoch:
-            if await self._set_aside(room):
-                # Nobody is to find the stream that was made for nothing.
-                await self._journal.retire(room.name, Position(opened.epoch, 0, 0))
-                return
+        if opened.epoch != room.saving.epoch or not room.log.saved_positions() <= there:
             try:
-                taken = await foreign(
-                    room, opened.entries, self._node, self._registry.codec, self._registry.inline_parse
-                )
+                await reopen(room, opened.entries, self._registry.codec, self._registry.inline_parse)
             except (Malformed, CodecDied) as error:
-                await self._registry.quarantine(room.name, f"edits from outside: {error}")
+                await self._registry.quarantine(room.name, f"the journal, read again: {error}")
                 return
         self._away.pop(room, None)
         if room.closed:
             return
-        if taken:
-            try:
-                take(room, taken)
-            except Deny as error:
-                # The journal has them, so no snapshot may pass them by: the next load takes them in.
-                log.warning("edits from outside refused", extra={"room": room.name, "error": error.reason})
-                room.dismiss(closing.OVERLOADED)
-                self._registry.forget(room)
-                return
         self._resumed = self._loop.time()
-        room.saving.resume(opened.epoch, lost)
+        room.saving.resume(opened.epoch)
 
     async def check(self, name: RoomId) -> None:
         """Somebody changed the document from outside: do what the stores say of it. Raises Unavailable."""

@@ -21,7 +21,7 @@ from relay.room.recovery import Recovery
 from relay.room.room import Limits, Room
 from relay.shard import Channels, Heard
 from relay.snapshot import Segment, SnapshotStore
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 from relay.types import NodeId, Position, RoomId
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ __all__ = ["Registry"]
 log = logging.getLogger("relay.rooms")
 SWEEP = 1.0
 """Seconds between looks for rooms at rest, expired presence and rooms to unload."""
+AGAIN = 0.05
+"""Seconds between looks whether the journal has what it forgot, for a relay that wants to end."""
 PATIENCE = 4
 """How many times the snapshot size a shared room grows before a relay that is not its home snapshots it."""
 
@@ -88,7 +90,7 @@ class Registry:
         self._ticker: asyncio.Task[None] | None = None
         self.backlog = Backlog(max_backlog)
         self._on_grown = self._grown  # bound once for all rooms
-        self.recovery = Recovery(self, node, journal, snapshots)
+        self.recovery = Recovery(self, journal, snapshots)
         self._on_failed = self.recovery.failed
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -295,17 +297,26 @@ class Registry:
         return existed
 
     async def close(self, within: float) -> bool:
-        """Store every room, in at most `within` seconds; False when some could not be (their journal has them)."""
+        """Store every room, in at most `within` seconds; False when some could not be. Those the journal has: where it
+        forgot them, and answers, it gets them again first."""
         for task in (self._sweeper, self._ticker):
-            if task is not None:
-                task.cancel()
+            await end(task)
         for room in self.rooms.values():
             room.flush()
         rooms = [room for room in self.rooms.values() if room.log.flushes]
         results: list[bool] = []
 
         async def store(room: Room) -> None:
-            results.append(await self._store(room))
+            stored = False
+            for _ in range(2):
+                stored = await self._store(room)
+                if stored or room.closed:
+                    break
+                while room.saving.away or any(room.log.unsaved()):
+                    await self._journal.ping()
+                    await self._snapshots.ping()
+                    await asyncio.sleep(AGAIN)
+            results.append(stored)
 
         await _within(within, [store(room) for room in rooms])
         return len(results) == len(rooms) and all(results)

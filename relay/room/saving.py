@@ -218,15 +218,11 @@ class Saving:
             for update in gather(flush.of_others(member)):
                 self._room.write(member, member.group.frame(message.update(update)))
 
-    def resume(self, epoch: int, lost: bool) -> None:
-        """The journal is back: append again what it does not have; all of the tail if it lost what it had."""
+    def resume(self, epoch: int) -> None:
+        """The journal is back: append again what it does not have."""
         self.epoch = epoch
         self.away = False
         self.let_go_of_backlog()
-        if lost:
-            self._room.log.saved = 0
-            for flush in self._room.log.flushes:
-                flush.position = None
         self._again = deque(self._room.log.unsaved())
         self._append_again(self._again)
 

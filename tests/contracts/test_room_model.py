@@ -194,6 +194,8 @@ class Relays(RuleBasedStateMachine):
         self.saved: set[Fact] = set()
         self.forgotten: set[Fact] = set()
         self.gone: set[Fact] = set()
+        self.deleted: set[Fact] = set()
+        self.shown: set[Fact] = set()  # of that, by relays that had not heard of it; who got it may give it back
         self.harmed = False
         self.newcomers = itertools.count(1)
         self.world.appended = self.note
@@ -215,8 +217,9 @@ class Relays(RuleBasedStateMachine):
         self.run(asyncio.sleep(seconds))
         for client in self.clients:
             client.hear()
-            self.saved |= client.saved
+            self.saved |= client.saved - self.deleted
             client.saved = set()
+            self.shown |= self.deleted & client.received
             if client.member is not None and client.member.left:
                 why = client.member.left[0]
                 assert why in (closing.DELETED, closing.OVERLOADED), why
@@ -273,6 +276,8 @@ class Relays(RuleBasedStateMachine):
 
     def what_was_saved_is_stored(self) -> None:
         stored = self.stored()
+        back = stored & self.deleted - self.shown
+        assert not back, f"deleted, and has come back: {sorted(back)}"
         self.forgotten -= stored
         self.gone -= stored
         missing = self.saved - self.forgotten - stored
@@ -342,8 +347,19 @@ class Relays(RuleBasedStateMachine):
         for client in self.clients:
             if client.node is self.nodes[number]:
                 self.do(client.leave)
-        self.run(self.nodes[number].registry.close(2.0))
+        node = self.nodes[number]
+        held = node.holds() & self.saved
+        stored = self.run(node.registry.close(2.0)) or self.undisturbed(node)
+        self.settle()
+        lacks = held - self.stored()
+        assert not (stored and lacks), f"drained, and in no store: {sorted(lacks)}"
         self.end(number)
+
+    def undisturbed(self, node: Node) -> bool:
+        """Whether all services answer that relay at once, and all relays hear each other."""
+        world, journal = self.world, node.journal
+        well = journal.connected and not (journal.stalled or journal.deaf or world.away)
+        return well and world.gossip == "heard" and not {n for n, *_ in (*world.held, *world.waiting)} & {node.id}
 
     def snapshot(self, number: int, rest: bool, held: str | None) -> None:
         """A snapshot begins; it may be held up on its way and be overtaken."""
@@ -471,7 +487,7 @@ class Relays(RuleBasedStateMachine):
         self.saved |= facts(update)
         self.check()
 
-    @precondition(lambda self: not self.world.away and not self.forgotten)
+    @precondition(lambda self: not self.world.away)
     @rule()
     def delete(self) -> None:
         """A document is deleted: whoever was in it is sent away, and nothing of it comes back."""
@@ -479,6 +495,7 @@ class Relays(RuleBasedStateMachine):
         journal._streams = self.world.streams
         for client in self.clients:
             self.do(client.leave)
+        self.deleted |= self.stored() | self.held()
         self.run(outside.delete(journal, self.world.snapshots, ROOM))
         self.entries.clear()
         self.saved.clear()

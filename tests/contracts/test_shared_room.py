@@ -8,10 +8,12 @@ from fakes import InlineCodec, Peer, held, turns, typed, until, updates
 from relay.journal import Entry
 from relay.journal.memory import MemoryJournal
 from relay.metrics import Counters
+from relay.room import outside, recovery
+from relay.room.load import replay
 from relay.room.registry import Registry
 from relay.room.room import Limits, Room
 from relay.snapshot.memory import MemorySnapshotStore
-from relay.types import NodeId, Position, RoomId
+from relay.types import Actor, Edit, NodeId, Position, RoomId
 
 ROOM = RoomId("shared")
 NEVER = Position(0, 0, 0)
@@ -45,12 +47,26 @@ class Relay:
         self.clock += 1
         return client, self.clock - 1
 
+    async def read(self) -> None:
+        """Read what others have put into the journal, as a relay does when it is told of it."""
+        room = await self.enter()
+        have = room.log.saved_positions()
+        entries = await self.journal.read(ROOM, room.log.upto(), None)
+        codec: Any = InlineCodec()
+        await replay(room, [entry for entry in entries if entry.position not in have], codec, 200)
+
+    def at_rest(self) -> bool:
+        """Whether the journal has all that it knows."""
+        room = self.registry.rooms[ROOM]
+        return not room.saving.away and room.log.saved == len(room.log.flushes)
+
     async def snapshot(self, rest: bool = True) -> bool:
         return await self.registry.compactor.snapshot(await self.enter(), rest=rest)
 
 
 @pytest.fixture
-async def relays() -> list[Relay]:
+async def relays(monkeypatch: pytest.MonkeyPatch) -> list[Relay]:
+    monkeypatch.setattr(recovery, "RETRY", 0.001)
     streams: dict[Any, Any] = {}
     snapshots = MemorySnapshotStore()
     return [Relay(f"n{number}", streams, snapshots) for number in range(3)]
@@ -124,4 +140,47 @@ async def test_journal_forgot_a_quiet_room(relays: list[Relay]) -> None:
     await until(lambda: ada.registry.rooms[ROOM].log.saved == 1)
     assert await ada.snapshot()
     ada.journal._streams.clear()
+    assert await everything(ada) == wanted
+
+
+async def test_journal_that_forgets_again_and_again(relays: list[Relay]) -> None:
+    """Every relay appends again what the stream lost, and reads what the others append: however often the journal
+    forgets, the stream does not grow, and nothing of it is missing."""
+    ada = relays[0]
+    wanted = {await relay.type(number) for number, relay in enumerate(relays, 1) for _ in range(4)}
+    for relay in relays:
+        await relay.read()
+    lengths = []
+    for number in range(5):
+        ada.journal._streams.clear()
+        for relay in relays if number % 2 else relays[::-1]:
+            await relay.registry.recovery.check(ROOM)
+        await until(lambda: all(relay.at_rest() for relay in relays))
+        for relay in relays:
+            await relay.read()
+        lengths.append(await ada.journal.length(ROOM))
+        assert await everything(ada) == wanted
+    assert max(lengths) <= len(relays) * len(wanted), lengths
+    for relay in relays:
+        assert len(relay.registry.rooms[ROOM].log.flushes) <= 2 * len(relays) * len(wanted)
+    assert await ada.snapshot()
+    assert await everything(ada) == wanted
+
+
+async def test_edits_from_outside_do_not_repeat_the_tail(relays: list[Relay]) -> None:
+    """An edit from outside begins a new epoch, which has what the one before it had: nobody appends that again, and
+    everybody gets the edit."""
+    ada, bob, _ = relays
+    wanted = {await ada.type(1), await bob.type(2), await ada.type(1)}
+    operator = MemoryJournal(NodeId("outside"))
+    operator._streams = ada.journal._streams
+    for number in range(5):
+        await outside.write(operator, ada.snapshots, ROOM, [Edit(Actor("api"), typed(9, number))])
+        wanted.add((9, number))
+        for relay in (ada, bob):
+            await relay.registry.recovery.check(ROOM)
+        await until(lambda: ada.at_rest() and bob.at_rest())
+    for relay in (ada, bob):
+        assert held(updates(relay.peer.heard())) >= {(9, number) for number in range(5)}
+    assert await ada.journal.length(ROOM) <= len(wanted) + 2
     assert await everything(ada) == wanted

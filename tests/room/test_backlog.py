@@ -37,7 +37,7 @@ async def test_room_counts_what_it_keeps() -> None:
     assert 2 < sent < 10
     assert room.saving.backlog.size >= 60
     journal.down = False
-    room.saving.resume(room.saving.epoch, lost=False)
+    room.saving.resume(room.saving.epoch)
     await turns()
     assert room.saving.backlog.size == 0
     assert room.log.saved == sent

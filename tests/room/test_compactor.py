@@ -251,7 +251,8 @@ async def test_lost_journal_meanwhile(bench: Bench) -> None:
     bench.journal.forget()
     bench.room.saving.fail(Unavailable("gone"))
     opened = await bench.journal.open(bench.room.name, None)
-    bench.room.saving.resume(opened.epoch, lost=True)
+    bench.room.log.reopen(opened.entries)
+    bench.room.saving.resume(opened.epoch)
     bench.snapshots.gate.set()
     await making
     await turns()

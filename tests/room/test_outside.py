@@ -6,7 +6,7 @@ import pytest
 from fakes import NAME, NODE, FakeJournal, FakeSnapshots, InlineCodec, Peer, held, rough, typed, until
 
 from relay.closing import Closing
-from relay.errors import Quarantined
+from relay.errors import Quarantined, Unavailable
 from relay.metrics import Counters
 from relay.room import outside
 from relay.room.registry import Registry
@@ -128,6 +128,50 @@ async def test_deleted_room_does_not_come_back(
     await until(lambda: again.log.saved == 1)
     assert await registry.compactor.snapshot(again, rest=True)
     assert await stored(journal, snapshots) == held([typed(3, 0, "anew")])
+
+
+@pytest.mark.parametrize("how", ["hint", "next edit"])
+async def test_deleted_after_the_journal_forgot(
+    registry: Registry, journal: Journal, snapshots: FakeSnapshots, how: str
+) -> None:
+    """Where neither journal nor snapshot has anything of a room, its deletion holds for who has it in memory."""
+    room, peer = await joined(registry)
+    room.submit(peer, typed(1, 0, "one"))
+    await until(lambda: room.log.saved == 1)
+    journal._streams.clear()
+    assert not await outside.delete(journal, snapshots, NAME)
+    if how == "hint":
+        await registry.recovery.check(NAME)
+    else:
+        room.submit(peer, typed(1, 3, "more"))
+    await until(lambda: codes(peer))
+    assert codes(peer) == [4410]
+    await until(lambda: registry.recovery._reappending is None)
+    assert await stored(journal, snapshots) == set()
+    assert await journal.rooms() == []
+
+
+async def test_delete_that_ends_half_way(registry: Registry, journal: Journal, snapshots: FakeSnapshots) -> None:
+    """With the database away in the middle the room is as it was, can be stored, and deleted later."""
+    room, peer = await joined(registry)
+    room.submit(peer, typed(1, 0, "one"))
+    await until(lambda: room.log.saved == 1)
+    delete = snapshots.delete
+
+    async def away(name: object, epoch: int = 0) -> bool:
+        raise Unavailable("away")
+
+    snapshots.delete = away  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await outside.delete(journal, snapshots, NAME)
+    await registry.recovery.check(NAME)
+    await until(lambda: not room.saving.away and room.log.saved == len(room.log.flushes))
+    assert await registry.compactor.snapshot(room, rest=True)
+    assert await stored(journal, snapshots) == held([typed(1, 0, "one")])
+    snapshots.delete = delete  # type: ignore[method-assign]
+    assert await outside.delete(journal, snapshots, NAME)
+    await registry.recovery.check(NAME)
+    assert codes(peer) == [4410]
 
 
 async def test_registry_deletes_the_same_way(registry: Registry, journal: Journal, snapshots: FakeSnapshots) -> None:

@@ -458,6 +458,25 @@ async def test_close_stores_everything(house: House) -> None:
     assert await house.journal.length(RoomId("other")) + len(await house.snapshots.load(RoomId("other"))) == 1
 
 
+async def test_close_after_the_journal_forgot(house: House) -> None:
+    """What was saved and then forgotten by the journal is stored, or appended again, before the process ends."""
+    room, (ada,) = await house.enter("ada")
+    await house.write(room, ada, typed(1, 0))
+    house.journal.forget()
+    assert await house.registry.close(5.0)
+    assert await house.again().content() == {(1, 0)}
+
+
+async def test_close_without_a_journal(house: House) -> None:
+    """Stopping does not wait for a journal that is away."""
+    room, (ada,) = await house.enter("ada")
+    await house.write(room, ada, typed(1, 0))
+    house.journal.down = True
+    room.submit(ada, typed(1, 1))
+    async with asyncio.timeout(1):
+        assert not await house.registry.close(30.0)
+
+
 async def test_close_in_time(house: House) -> None:
     """Stopping does not wait for a store that hangs: the journal has what it would have stored."""
     room, (ada,) = await house.enter("ada")

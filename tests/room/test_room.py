@@ -349,7 +349,7 @@ async def test_return_appends_again_in_order(room: Room, journal: FakeJournal) -
         room.submit(ada, typed(1, clock))
         await flush(room)
     journal.down = False
-    room.saving.resume(room.saving.epoch, lost=False)
+    room.saving.resume(room.saving.epoch)
     await turns()
     entries = await journal.read(room.name, None, None)
     assert [edit.update for entry in entries for edit in entry.edits] == [typed(1, clock) for clock in range(3)]
@@ -370,7 +370,8 @@ async def test_lost_stream_is_rebuilt(room: Room, journal: FakeJournal) -> None:
     assert room.saving.away
     assert acknowledged(ada.heard()) == 1
     opened = await journal.open(room.name, None)
-    room.saving.resume(opened.epoch, lost=True)
+    room.log.reopen(opened.entries)
+    room.saving.resume(opened.epoch)
     await turns()
     entries = await journal.read(room.name, None, None)
     assert [edit.update for entry in entries for edit in entry.edits] == [typed(1, 0), typed(1, 1)]
@@ -385,7 +386,7 @@ async def test_answer_to_an_append_from_before_the_outage(room: Room, journal: F
     room.submit(ada, typed(1, 0))
     await flush(room)
     room.saving.fail(Unavailable("timed out"))
-    room.saving.resume(room.saving.epoch, lost=False)
+    room.saving.resume(room.saving.epoch)
     journal.answer(1)
     await turns()
     assert room.log.saved == 0
@@ -405,7 +406,7 @@ async def test_late_refusal_from_before_the_outage(room: Room, journal: FakeJour
     (flush_,) = room.log.flushes
     stale = room.saving._term
     room.saving.fail(Unavailable("timed out"))
-    room.saving.resume(room.saving.epoch, lost=False)
+    room.saving.resume(room.saving.epoch)
     room.saving._appended(flush_, stale, StreamLost("old"))
     assert not room.saving.away
 
