@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from relay.errors import StartError
 from relay.journal.sentinel import Master, MasterPool
+from relay.keepalive import KEEPALIVE, keep_alive
 
 if TYPE_CHECKING:
     from relay.journal.slots import Slots
@@ -163,6 +164,7 @@ class Address:
             "socket_connect_timeout": timeout,
             "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             "max_connections": _POOL,
+            **({} if self._path else {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}),
             **self._options,
         }
         if self._master is None:
@@ -182,7 +184,9 @@ class Address:
             except RedisError as error:
                 raise ConnectionError(str(error)) from error
         name = host if self._tls else None
-        return (await loop.create_connection(factory, host, port, ssl=self._tls, server_hostname=name))[1]
+        transport, protocol = await loop.create_connection(factory, host, port, ssl=self._tls, server_hostname=name)
+        keep_alive(transport)
+        return protocol
 
     def greeting(self, name: str) -> list[tuple[str, ...]]:
         """What to say first on such a connection; each command answers OK."""

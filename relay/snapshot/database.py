@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import asyncpg
 
 from relay.errors import Unavailable
+from relay.keepalive import POSTGRES, keep_alive
 
 __all__ = ["AWAY", "Database", "Limits", "connect", "unavailable"]
 
@@ -74,6 +75,7 @@ class Database:
                 max_size=limits.pool,
                 timeout=limits.acquire,
                 command_timeout=limits.statement + GRACE,
+                init=_keep_alive,
                 reset=_keep,
                 **_session(limits, name),
             )
@@ -153,7 +155,10 @@ class Database:
 async def connect(url: str, limits: Limits, name: str) -> asyncpg.Connection:
     """A connection apart from any pool, and without limits for its statements."""
     cached = {"statement_cache_size": 0} if limits.pooler else {}
-    return await asyncpg.connect(url, timeout=limits.acquire, server_settings={"application_name": name}, **cached)
+    settings = {"application_name": name}
+    connection = await asyncpg.connect(url, timeout=limits.acquire, server_settings=settings, **cached)
+    await _keep_alive(connection)
+    return connection
 
 
 def _session(limits: Limits, name: str) -> dict[str, Any]:
@@ -161,7 +166,7 @@ def _session(limits: Limits, name: str) -> dict[str, Any]:
     if limits.pooler:
         return {"statement_cache_size": 0, "server_settings": {"application_name": name}}
     timeouts = {setting: f"{round(seconds * 1000)}" for setting, seconds in _seconds(limits).items()}
-    return {"server_settings": {**timeouts, "application_name": name}}
+    return {"server_settings": {**timeouts, **POSTGRES, "application_name": name}}
 
 
 def unavailable(error: BaseException) -> Unavailable:
@@ -179,6 +184,10 @@ def _seconds(limits: Limits) -> dict[str, float]:
 
 def _timeouts(limits: Limits) -> str:
     return ";".join(f"SET LOCAL {name} = {round(seconds * 1000)}" for name, seconds in _seconds(limits).items())
+
+
+async def _keep_alive(connection: Any) -> None:
+    keep_alive(connection._transport)
 
 
 async def _keep(_connection: Any) -> None:
