@@ -23,7 +23,7 @@ from relay.types import NodeId, RoomId
 from relay.yjs.lib0 import read_uint
 from relay.yjs.ranges import Ranges, decode_ranges
 
-__all__ = ["Checked", "Held", "add_up", "check", "check_room", "history_of", "past"]
+__all__ = ["Checked", "Held", "add_up", "asker", "check", "check_room", "claimed", "history_of", "past", "spelled"]
 
 PAGE_BYTES = 8 << 20
 """Updates that a codec process is given at once, beside what they are added to."""
@@ -120,7 +120,7 @@ async def check_room(services: Services, room: RoomId) -> Checked:
         for _ in range(TRIES):
             segments, entries = await outside.read(services.journal, services.snapshots, room, even_quarantined=True)
             end = entries[-1].position if entries else segments[-1].upto if segments else None
-            holders = await who_has(partial(RedisChannels, services.redis_url, _asker()), room)
+            holders = await who_has(partial(RedisChannels, services.redis_url, asker()), room)
             if all(holder.position == str(end or "") and not holder.unsaved for holder in holders):
                 break
             await asyncio.sleep(PAUSE)
@@ -138,14 +138,14 @@ async def check_room(services: Services, room: RoomId) -> Checked:
     checked.ids = sum(length for found in stored.there.values() for _, length in found)
     for segment in segments:
         try:
-            if past(_ids(segment.clocks), stored.there):
+            if past(claimed(segment.clocks), stored.there):
                 checked.wrong.append(f"the segment up to {segment.upto} lacks ids that it claims")
         except Malformed as error:
             checked.wrong.append(f"the summary of the segment up to {segment.upto} can't be read: {error}")
     checked.relays = len(holders)
     for holder in holders:
-        if holder.digest and holder.digest != digest(stored.vector()):
-            checked.wrong.append(f"relay {holder.node} holds another state vector than is stored")
+        if holder.digest and holder.digest != digest(stored.vector(), stored.deleted):
+            checked.wrong.append(f"relay {holder.node} holds other edits or deletions than are stored")
     try:
         history = await history_of(services, room)
     except (Malformed, CodecDied) as error:
@@ -153,11 +153,12 @@ async def check_room(services: Services, room: RoomId) -> Checked:
         return checked
     for name, then, now in (("", history.there, stored.there), ("deletion of ", history.deleted, stored.deleted)):
         if lacks := past(then, now):
-            checked.wrong.append(f"the history has, and what is stored has not: {name}{_spelled(lacks)}")
+            checked.wrong.append(f"the history has, and what is stored has not: {name}{spelled(lacks)}")
     return checked
 
 
-def _asker() -> NodeId:
+def asker() -> NodeId:
+    """An id that no relay has."""
     return NodeId(f"command-{secrets.token_hex(4)}")
 
 
@@ -195,11 +196,13 @@ def past(ours: Ids, theirs: Ids) -> dict[int, list[tuple[int, int]]]:
     return {client: parts for client, parts in found.items() if parts}
 
 
-def _ids(clocks: bytes) -> Ids:
+def claimed(clocks: bytes) -> Ids:
+    """The ids that a segment holds, as its summary says. Raises Malformed."""
     return decode_ranges(clocks, read_uint(clocks, 0)[1])[0]
 
 
-def _spelled(lacks: Mapping[int, list[tuple[int, int]]]) -> str:
+def spelled(lacks: Mapping[int, list[tuple[int, int]]]) -> str:
+    """The first of them, for people to read."""
     parts = [f"{client}:{clock}+{length}" for client, found in sorted(lacks.items()) for clock, length in found]
     more = f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
     return ", ".join(parts[:SHOWN]) + more

@@ -71,6 +71,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="every stored document, one after the other")
     repairing = command("repair", "store a damaged document anew, from its history and what can be read of it")
     repairing.add_argument("--yes", action="store_true", help="do it; else only say what would be done")
+    repairing.add_argument("--even-empty", action="store_true", help="also where nothing at all can be read")
     history = command("history", "who wrote when", json=True)
     history.add_argument("--limit", type=_count, default=50, help="the latest so many entries [50]")
 

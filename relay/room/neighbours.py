@@ -21,6 +21,7 @@ from relay.room.where import ANSWER, WHO, Holder, digest
 from relay.shard import Channels
 from relay.tasks import spawn
 from relay.types import NodeId, Position, RoomId
+from relay.yjs.ranges import decode_ranges
 
 if TYPE_CHECKING:
     from relay.codec.pool import CodecPool
@@ -149,7 +150,7 @@ class Neighbours:
             return
         kind, body = said[:1], said[1:]
         if kind == WHO:
-            spawn(f"answer in {room.name}", self._tell(room, self._holding(room).encode()))
+            spawn(f"answer in {room.name}", self._answer(room))
         if kind in (WHO, ANSWER):
             return  # whoever asks need not have the room open
         if kind == BYE:
@@ -168,11 +169,16 @@ class Neighbours:
         if kind in (HELLO, HERE, EDITS):
             self._read(room, shared)
 
-    def _holding(self, room: Room) -> Holder:
+    async def _answer(self, room: Room) -> None:
         unsaved = sum(len(flush.edits) for flush in room.log.unsaved())
         upto = max(room.log.saved_positions(), default=room.log.upto())
-        held = digest(room.known.vector())
-        return Holder(self._node, self.is_home(room), len(room.members), str(upto or ""), unsaved, held)
+        home, clients = self.is_home(room), len(room.members)
+        vector, deletes = room.known.vector(), room.known.deletes_encoded()
+        if len(deletes) <= self._inline_parse:
+            held = digest(vector, decode_ranges(deletes)[0])
+        else:
+            held = await asyncio.to_thread(lambda: digest(vector, decode_ranges(deletes)[0]))
+        await self._tell(room, Holder(self._node, home, clients, str(upto or ""), unsaved, held).encode())
 
     def _introduce(self, room: Room) -> None:
         spawn(f"here in {room.name}", self._tell(room, HERE))

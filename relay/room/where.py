@@ -13,6 +13,7 @@ import orjson
 
 from relay.shard import Channels, Heard
 from relay.types import NodeId, RoomId
+from relay.yjs.ranges import Ranges
 
 __all__ = ["ANSWER", "PATIENCE", "WHO", "Holder", "digest", "who_has"]
 
@@ -25,7 +26,7 @@ PATIENCE = 1.0
 class Holder:
     """A relay that has the room open. `home`: it takes itself for the one that makes the snapshots; `position`: up to
     where the journal is in its memory, or empty; `unsaved`: edits that the journal does not have from it yet; `digest`:
-    of the state vector that it holds."""
+    of the state vector and the deletions that it holds."""
 
     node: NodeId
     home: bool
@@ -49,9 +50,12 @@ class Holder:
             return None
 
 
-def digest(vector: Mapping[int, int]) -> str:
-    """What two relays with the same state vector say of it."""
-    return sha256(repr(sorted(vector.items())).encode()).hexdigest()[:16]
+def digest(vector: Mapping[int, int], deleted: Mapping[int, Ranges]) -> str:
+    """What two relays with the same state vector and the same deletions say of it."""
+    found = sha256(repr(sorted(vector.items())).encode())
+    for client in sorted(client for client, ranges in deleted.items() if ranges.starts):
+        found.update(b"%d" % client + deleted[client].starts.tobytes() + deleted[client].ends.tobytes())
+    return found.hexdigest()[:16]
 
 
 async def who_has(connect: Callable[[Heard], Channels], room: RoomId, patience: float = PATIENCE) -> list[Holder]:

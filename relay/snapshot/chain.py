@@ -6,7 +6,7 @@ from relay.errors import Quarantined
 from relay.snapshot import Segment
 from relay.types import Position, RoomId
 
-__all__ = ["check", "place"]
+__all__ = ["Broken", "check", "place"]
 
 
 def place(ends: Sequence[Position], segment: Segment) -> int | None:
@@ -26,12 +26,20 @@ def place(ends: Sequence[Position], segment: Segment) -> int | None:
         return None
 
 
+class Broken(Quarantined):
+    """A chain that is not whole. `links`: what is there of it."""
+
+    def __init__(self, room: RoomId, links: Sequence[Segment], why: str) -> None:
+        super().__init__(f"stored chain of {room!r} is broken: {why}")
+        self.links = list(links)
+
+
 def check(room: RoomId, chain: Sequence[Segment], upto: Position | None) -> None:
-    """Raises Quarantined unless `chain` is whole and ends at `upto`: half a document is worse than none."""
+    """Raises Broken unless `chain` is whole and ends at `upto`: half a document is worse than none."""
     end: Position | None = None
     for link, segment in enumerate(chain):
         if segment.after != end:
-            raise Quarantined(f"stored chain of {room!r} is broken: link {link} continues {segment.after}, not {end}")
+            raise Broken(room, chain, f"link {link} continues {segment.after}, not {end}")
         end = segment.upto
     if end != upto:
-        raise Quarantined(f"stored chain of {room!r} is broken: it ends at {end}, not {upto}")
+        raise Broken(room, chain, f"it ends at {end}, not {upto}")

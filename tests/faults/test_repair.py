@@ -77,7 +77,7 @@ async def test_damaged_segment(
     assert [[len(reader.text(5 + n)) for n in range(2)] for reader in again] == [[40, 40], [40, 40]]
     assert "rotten: ok" in await command(both[0], "check", "rotten")
     listed = json.loads(await command(both[0], "list", "--prefix", "rotten.damaged", "--json"))
-    assert [room["quarantined"] for room in listed] == ["damaged segments of rotten"]
+    assert [room["quarantined"] for room in listed] == ["segment 1 of rotten, as it was"]
     typing.cancel()
     await until(lambda: other.saved == other.typed, 5, "the other document went on")
     assert other.closed is None
