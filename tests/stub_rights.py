@@ -121,7 +121,7 @@ class Rights(Plugin):
         await connection.execute("DELETE FROM rights.node WHERE resource = $1", resource)
 
     def visible(
-        self, principal: Principal, parameter: int, permission: Permission = "read"
+        self, principal: Principal, parameter: int, permission: Permission = "read", workspace: UUID | None = None
     ) -> tuple[str, list[object]]:
         enough = [ROLES.index(role) for role in ROLES if may(role, permission)]
         return (

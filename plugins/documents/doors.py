@@ -1,14 +1,17 @@
 """Who may open a document's room: the room's name is the document's id."""
 
+from uuid import UUID
+
 import asyncpg
 
 from api_shim.ids import read_uuid
-from api_shim.services import may
+from api_shim.problems import Problem
+from api_shim.services import Role, may
 from plugins.documents.library import READ, WRITE, Library
 from relay import closing
 from relay.closing import Closing
 from relay.errors import Deny, Unavailable
-from relay.grants import Grant
+from relay.grants import Grant, Principal
 from relay.hooks import JoinAsked
 
 __all__ = ["Doors"]
@@ -35,6 +38,7 @@ class Doors:
                 id,
             )
             role = await library.access.role(principal, id)
+            may_write = role is not None and await self._writes(principal, id, role)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise Unavailable(f"the database is away: {error}") from error
         scopes = principal.scopes
@@ -43,8 +47,17 @@ class Doors:
             raise _deny(closing.NOT_FOUND)
         if row["trashed"]:
             raise _deny(closing.DELETED)
-        writes = may(role, "write") and not row["fixed"] and (scopes is None or WRITE in scopes)
+        writes = may_write and not row["fixed"] and (scopes is None or WRITE in scopes)
         return Grant(principal.actor, principal.name, allowed.readonly or not writes, allowed.expires)
+
+    async def _writes(self, principal: Principal, id: UUID, role: Role) -> bool:
+        if may(role, "write"):
+            return True
+        try:  # a role of a workspace's own may be more than the standard one that it comes to
+            await self._library.access.require(principal, "write", id)
+        except Problem:
+            return False
+        return True
 
 
 def _deny(why: Closing) -> Deny:

@@ -74,7 +74,7 @@ class Folders:
             values.append(query.parent)
             where.append(f"parent = ${len(values)}")
         needed: Permission = "delete" if query.state == "trashed" else "read"
-        visible, more = library.access.visible(call.who, len(values) + 1, needed)
+        visible, more = library.access.visible(call.who, len(values) + 1, needed, query.workspace)
         values += more
         keys = call.page.keyset({"name": "lower(name)"}, id="id", parameter=len(values) + 1)
         rows = await library.database.fetch(
@@ -88,7 +88,7 @@ class Folders:
     async def tree(self, principal: Principal, workspace: UUID) -> Tree:
         """All that may be seen of a workspace; raises NotFound when that is nothing."""
         library = self._library
-        visible, more = library.access.visible(principal, 2)
+        visible, more = library.access.visible(principal, 2, "read", workspace)
         rows = await library.database.fetch(
             f"SELECT id, parent, name FROM documents.folder WHERE workspace = $1 AND trashed IS NULL AND {visible}"  # noqa: S608
             f" ORDER BY lower(name), id LIMIT {SHOWN + 1}",

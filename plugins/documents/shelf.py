@@ -73,7 +73,7 @@ class Shelf:
         if query.title is not None:
             given("strpos(lower(title), lower(${})) > 0", query.title)
         needed: Permission = "delete" if query.state == "trashed" else "read"
-        visible, more = library.access.visible(call.who, len(values) + 1, needed)
+        visible, more = library.access.visible(call.who, len(values) + 1, needed, query.workspace)
         values += more
         keys = call.page.keyset(_SORTS, id="id", parameter=len(values) + 1)
         rows = await library.database.fetch(
