@@ -23,9 +23,13 @@ class AuthMetrics:
                 "auth_password_seconds", "Hashing one password, waiting for its turn included.", registry=registry,
                 buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
             ),
+            check_seconds := Histogram(
+                "auth_token_check_seconds", "Looking at one token.", registry=registry,
+                buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1),
+            ),
         ]  # fmt: skip
         self.logins, self.checks, self.throttled = logins, checks, throttled
-        self.reused, self.hashing = reused, hashing
+        self.reused, self.hashing, self.check_seconds = reused, hashing, check_seconds
         self._registry = registry
 
     def close(self) -> None:

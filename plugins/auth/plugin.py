@@ -5,6 +5,7 @@ Tokens that are none of its kinds it leaves to others; `relay.gate` says what be
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -146,7 +147,7 @@ class Auth(Plugin):
             kind = "token"
         else:
             return None
-        checks = self._parts.metrics.checks
+        checks, started = self._parts.metrics.checks, time.perf_counter()
         try:
             if len(token) > MAX_TOKEN:
                 raise Deny("token too long", 4401)
@@ -157,6 +158,8 @@ class Auth(Plugin):
         except RelayError:
             checks.labels(kind, "unavailable").inc()
             raise
+        finally:
+            self._parts.metrics.check_seconds.observe(time.perf_counter() - started)
         checks.labels(kind, "good" if principal else "unknown").inc()
         return principal
 
