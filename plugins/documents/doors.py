@@ -11,10 +11,14 @@ from plugins.documents.library import READ, WRITE, Library
 from relay import closing
 from relay.closing import Closing
 from relay.errors import Deny, Unavailable
-from relay.grants import Grant, Principal
+from relay.grants import Access, Grant, Principal
 from relay.hooks import JoinAsked
+from relay.types import RoomId
 
 __all__ = ["Doors"]
+
+ROOMS = "rooms"
+"""The scope of tokens that are good for rooms, and not for the API."""
 
 
 class Doors:
@@ -30,7 +34,7 @@ class Doors:
         if id is None:
             return None
         library, principal = self._library, ask.principal
-        allowed = principal.grant(ask.room)
+        allowed = _allowed(principal, ask.room)
         try:
             row = await library.database.fetchrow(
                 "SELECT trashed IS NOT NULL AS trashed, locked OR archived IS NOT NULL AS fixed"
@@ -41,14 +45,12 @@ class Doors:
             may_write = role is not None and await self._writes(principal, id, role)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise Unavailable(f"the database is away: {error}") from error
-        scopes = principal.scopes
-        reads = scopes is None or READ in scopes or WRITE in scopes
-        if row is None or role is None or allowed is None or not reads or str(id) != ask.room:
+        if row is None or role is None or allowed == "none" or str(id) != ask.room:
             raise _deny(closing.NOT_FOUND)
         if row["trashed"]:
             raise _deny(closing.DELETED)
-        writes = may_write and not row["fixed"] and (scopes is None or WRITE in scopes)
-        return Grant(principal.actor, principal.name, allowed.readonly or not writes, allowed.expires)
+        writes = may_write and not row["fixed"] and allowed == "read-write"
+        return Grant(principal.actor, principal.name, not writes, principal.expires)
 
     async def _writes(self, principal: Principal, id: UUID, role: Role) -> bool:
         if may(role, "write"):
@@ -58,6 +60,24 @@ class Doors:
         except Problem:
             return False
         return True
+
+
+def _allowed(principal: Principal, room: RoomId) -> Access:
+    """What a token lets its holder do at most, whatever the holder's role.
+
+    One that is for rooms opens those that it names. What a login, key or link names are rooms that nobody decides
+    about, and this is none: its scopes count.
+    """
+    scopes = principal.scopes
+    if (scopes is not None and ROOMS in scopes) or not principal.session:
+        grant = principal.grant(room)
+        if grant is None:
+            return "none"
+        if grant.readonly:
+            return "readonly"
+    if scopes is None or WRITE in scopes or ROOMS in scopes:
+        return "read-write"
+    return "readonly" if READ in scopes else "none"
 
 
 def _deny(why: Closing) -> Deny:

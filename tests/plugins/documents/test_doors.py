@@ -13,9 +13,11 @@ from relay.types import Actor, RoomId
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def answer(office: Any, room: str, actor: str = "ada", rooms: Any = None, scopes: Any = None) -> Any:
+async def answer(
+    office: Any, room: str, actor: str = "ada", rooms: Any = None, scopes: Any = None, session: str = ""
+) -> Any:
     """What a relay is told: a grant, no opinion, or the code of a no."""
-    principal = Principal(Actor(actor), actor.title(), rooms, scopes=scopes)
+    principal = Principal(Actor(actor), actor.title(), rooms, scopes=scopes, session=session)
     try:
         return await office.plugin.ask_join(JoinAsked(principal, RoomId(room), "127.0.0.1"))
     except Deny as denied:
@@ -57,6 +59,13 @@ async def test_narrowed(office: Any) -> None:
     assert (await answer(office, id, scopes=frozenset({"documents:read"}))).readonly
     assert not (await answer(office, id, scopes=frozenset({"documents:read", "documents:write"}))).readonly
     assert (await answer(office, id, scopes=frozenset({"users:read"})))[0] == 4404
+    # What a login's rooms say is about rooms that nobody decides about; a collab token's are all that it opens.
+    assert not (await answer(office, id, rooms={}, session="login:1")).readonly
+    collab = frozenset({"rooms"})
+    assert not (await answer(office, id, rooms={id: "read-write"}, session="login:1", scopes=collab)).readonly
+    assert (await answer(office, id, rooms={id: "readonly"}, session="login:1", scopes=collab)).readonly
+    assert (await answer(office, id, "vic", {id: "read-write"}, collab, "login:1")).readonly
+    assert (await answer(office, id, rooms={"x": "read-write"}, session="login:1", scopes=collab))[0] == 4404
 
 
 async def test_states(office: Any) -> None:
