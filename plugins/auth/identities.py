@@ -35,17 +35,20 @@ class Identities:
             issuer, subject, account, moment(self._accounts.clock),
         )  # fmt: skip
 
-    async def register(
-        self, connection: Any, issuer: str, subject: str, name: str, email: str, verified: bool
-    ) -> Account:
-        """A new account for somebody from there. The address is theirs unless another account has it."""
+    async def unlink(self, connection: Any, account: UUID) -> None:
+        """The account is nobody at other issuers any more."""
+        await connection.execute("DELETE FROM auth.identity WHERE account = $1", account)
+
+    async def register(self, connection: Any, issuer: str, subject: str, name: str, email: str) -> Account:
+        """A new account for somebody from there. `email`: which the issuer has verified; without the address if another
+        account has it."""
         address = None
         if email and await self._accounts.at(connection, email) is None:
             try:
                 address = read_address(email)
             except ValueError:
-                verified = False
+                pass  # an account without an address, then
         name = (name or email.partition("@")[0] or subject)[:200]
-        account = await self._accounts.add(connection, name=name, address=address, verified=verified and bool(address))
+        account = await self._accounts.add(connection, name=name, address=address, verified=address is not None)
         await self.link(connection, issuer, subject, account.id)
         return account

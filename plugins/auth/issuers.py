@@ -85,18 +85,17 @@ class Issuers:
             raise Deny("the token's rooms claim is none", 4401)
         actor, session = f"{trusted.prefix}{subject}", ""
         if trusted.accounts:
-            verified_email = claims.get("email_verified") is True
-            actor, name = await self._account(trusted.issuer, subject, name, _text(claims, trusted.email),
-                                              verified_email)  # fmt: skip
+            email = _text(claims, trusted.email) if claims.get("email_verified") is True else ""
+            actor, name = await self._account(trusted.issuer, subject, name, email)
             session = ACCOUNT + actor
         return Principal(Actor(actor), name, cast(dict[str, Access], rooms), expires, session, "human", scopes)
 
-    async def _account(self, issuer: str, subject: str, name: str, email: str, verified: bool) -> tuple[str, str]:
+    async def _account(self, issuer: str, subject: str, name: str, email: str) -> tuple[str, str]:
         try:
             async with self._database.acquire() as connection, connection.transaction():
                 account = await self._identities.hold(connection, issuer, subject)
                 if account is None:
-                    account = await self._identities.register(connection, issuer, subject, name, email, verified)
+                    account = await self._identities.register(connection, issuer, subject, name, email)
         except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
             raise Unavailable("accounts can't be looked up at the moment") from error
         return str(account.id), account.name

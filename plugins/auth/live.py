@@ -32,7 +32,8 @@ TRUST = 0.5
 PREFIX = "materi:plugin:auth:live:"
 KEPT = 10_000
 """Milliseconds that an entry for something good is kept."""
-ENDED_KEPT = 86_400_000
+ENDED_KEPT = 60_000
+"""And for something that has ended: until no reader can be left that looked it up before."""
 TIMEOUT = 0.25
 PAUSE = 1.0
 _MOST = 50_000

@@ -8,6 +8,7 @@ time, whoever starts it.
 import base64
 import hashlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from plugins.auth.seal import Seal
-from relay.errors import StartError
+from relay.errors import StartError, Unavailable
 
 __all__ = ["PUBLISHED", "KeyRing", "SigningKey", "generate"]
 
@@ -74,6 +75,7 @@ class KeyRing:
         self._keep = timedelta(seconds=keep + PUBLISHED)
         self._clock = clock
         self._keys: dict[str, SigningKey] = {}
+        self._look_again = 0.0
         self.active: SigningKey
         self.published = b""
 
@@ -84,9 +86,18 @@ class KeyRing:
             await self._fill()
             await self.refresh()
 
-    def find(self, kid: object) -> RSAPublicKey | None:
-        """The key of that id that may check a signature."""
-        found = self._keys.get(kid) if isinstance(kid, str) else None
+    async def find(self, kid: object) -> RSAPublicKey | None:
+        """The key of that id that may check a signature. One that is not known may be another process's newest: it is
+        looked for, once a second at most."""
+        if not isinstance(kid, str):
+            return None
+        if kid not in self._keys and time.monotonic() >= self._look_again:
+            self._look_again = time.monotonic() + 1.0
+            try:
+                await self.refresh()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise Unavailable("the signing keys can't be read at the moment") from error
+        found = self._keys.get(kid)
         return found.public if found else None
 
     def all(self) -> list[SigningKey]:

@@ -98,7 +98,7 @@ class TokenMint:
         header = header_of(token)
         if header.get("alg") != "RS256" or header.get("typ") != "at+jwt":
             raise Deny("the token is of another kind than ours", 4401)
-        key = self._ring.find(header.get("kid"))
+        key = await self._ring.find(header.get("kid"))
         if key is None:
             raise Deny("the token is signed with an unknown key", 4401)
         try:

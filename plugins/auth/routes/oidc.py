@@ -128,7 +128,6 @@ class OidcRoutes:
                 identity.subject,
                 identity.name,
                 identity.email if identity.email_verified else "",
-                identity.email_verified,
             )
             return made.id
 

@@ -1,12 +1,14 @@
 """Passwords that are forgotten or changed, and addresses that are verified."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from api_shim.problems import Conflict
 from api_shim.route import Answer, Call, Route
 from api_shim.services import Letter
 from plugins.auth.entrance import Entrance
 from plugins.auth.links import BadLink
+from plugins.auth.live import KEY
 from plugins.auth.mail import mail
 from plugins.auth.models import ChangePassword, Email, ResetPassword, TokenBody
 from plugins.auth.parts import Parts
@@ -70,7 +72,9 @@ class PasswordRoutes:
             await mail(parts.context, parts.mail).send(connection, letter)
 
     async def reset(self, call: Call) -> Answer:
-        """The link works once, for an hour. Every login of the account ends. A second factor stays."""
+        """The link works once, for an hour. Every login of the account ends. A second factor stays, unless nobody had
+        verified the address before: then whoever made the account may have been somebody else, and keeps nothing of
+        it."""
         parts, body = self._parts, call.body
         database = parts.context.database
         link = await parts.links.read(database, body.token, "reset_password")
@@ -80,7 +84,7 @@ class PasswordRoutes:
         parts.passwords.require_good(body.password, "/password", account.email, account.name)
         await parts.links.use(database, body.token, "reset_password")
         if account.email_verified is None:
-            await self._verified(link.account)
+            await self._evict(link.account)
         await self._entrance.set_password(account, body.password, keep=None, pointer="/password")
         return Answer(None, status=204)
 
@@ -119,6 +123,13 @@ class PasswordRoutes:
             await parts.accounts.verify(connection, link.account)
         return Answer(None, status=204)
 
-    async def _verified(self, account) -> None:  # type: ignore[no-untyped-def]
-        async with self._parts.context.database.acquire() as connection, connection.transaction():
-            await self._parts.accounts.verify(connection, account)
+    async def _evict(self, account: UUID) -> None:
+        parts = self._parts
+        async with parts.context.database.acquire() as connection, connection.transaction():
+            await parts.accounts.verify(connection, account)
+            await parts.identities.unlink(connection, account)
+            await parts.second_factors.off(connection, account)
+            keys = await parts.api_keys.of(connection, account)
+            for key in keys:
+                await parts.api_keys.end(connection, account, key, str(account))
+        await parts.live.end([f"{KEY}{key}" for key in keys])

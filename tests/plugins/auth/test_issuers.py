@@ -56,7 +56,7 @@ async def site(postgres_server, valkey) -> AsyncIterator[Site]:
 async def test_account_for_whoever_comes(site: Site) -> None:
     """The first token makes an account, however many come at once; claims are read as the settings say."""
     uid = secrets.token_hex(4)
-    tokens = [token(site.shop, uid=uid, mail=f"{uid}@shop.example", jti=n) for n in range(8)]
+    tokens = [token(site.shop, uid=uid, mail=f"{uid}@shop.example", email_verified=True, jti=n) for n in range(8)]
     found = await asyncio.gather(*map(site.ask, tokens))
     assert len({one.actor for one in found if one}) == 1
     status, me, _ = await site.people.call("GET", "/v1/me", token=tokens[0])
@@ -68,9 +68,12 @@ async def test_account_for_whoever_comes(site: Site) -> None:
 
 
 async def test_address_of_somebody_here(site: Site) -> None:
-    """An address proves nothing: whoever comes with one that is taken gets an account of their own, without it."""
-    status, me, _ = await site.people.call("GET", "/v1/me", token=token(site.shop, uid="x", mail="owner@example.com"))
-    assert (status, me["email"], me["role"]) == (200, "", "member")
+    """An address proves nothing: whoever comes with one that is taken, or that nobody verified, gets an account without
+    it."""
+    for claims in ({"mail": "owner@example.com", "email_verified": True}, {"mail": "free@example.com"}):
+        uid = secrets.token_hex(4)
+        status, me, _ = await site.people.call("GET", "/v1/me", token=token(site.shop, uid=uid, **claims))
+        assert (status, me["email"], me["role"]) == (200, "", "member")
 
 
 async def test_without_accounts(site: Site) -> None:

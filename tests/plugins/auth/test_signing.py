@@ -85,10 +85,15 @@ async def test_life_of_a_key(people: People) -> None:
     await asyncio.gather(*(ring.tend() for ring in rings))
     assert {ring.active.kid for ring in rings} == {second}
     assert [key.state for key in rings[0].all()].count("retiring") == 1
-    assert rings[1].find(first) is not None
+    assert await rings[1].find(first) is not None
+    await rings[0].rotate()
+    await rings[0].rotate()
+    newest = rings[0].active.kid
+    assert newest not in [key.kid for key in rings[1].all()]
+    assert await rings[1].find(newest) is not None
     now[0] += 3600 + 301
     await asyncio.gather(*(ring.tend() for ring in rings))
-    assert rings[1].find(first) is None
+    assert await rings[1].find(first) is None
     assert len(rings[0].all()) == 2
     stored = await database.fetchval("SELECT private FROM auth.signing_key LIMIT 1")
     assert generate()[:20] not in stored

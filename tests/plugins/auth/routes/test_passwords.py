@@ -1,9 +1,13 @@
 """Passwords that are forgotten or changed, and addresses that are verified."""
 
 import asyncio
+import time
+from base64 import b32decode
 
 import pytest
 from auth_people import PASSWORD, People, token_of
+
+from plugins.auth.totp import code_at
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ANOTHER = "battery staple horse"
@@ -58,6 +62,29 @@ async def test_forgotten(people: People) -> None:
     assert (await people.call("GET", "/v1/me", token=ada["access_token"]))[0] == 401
     status, login = await people.login(ada["email"], ANOTHER)
     assert (status, login["user"]["email_verified"]) == (200, True)
+
+
+async def test_registered_by_another(people: People) -> None:
+    """Who registers with another's address keeps neither keys nor codes once its owner sets the password."""
+    ada = await people.register()
+    token = ada["access_token"]
+    _, key, _ = await people.call("POST", "/v1/me/api-keys", {"name": "mine"}, token=token)
+    assert (await people.call("GET", "/v1/me", token=key["token"]))[0] == 200
+    _, totp, _ = await people.call("POST", "/v1/me/totp", {"password": PASSWORD}, token=token)
+    code = code_at(b32decode(totp["secret"]), int(time.time()) // 30)
+    assert (await people.call("POST", "/v1/me/totp:confirm", {"code": code}, token=token))[0] == 200
+    await people.call("POST", "/v1/auth/password:forgot", {"email": ada["email"]})
+    body = {"token": await reset_link(people, ada["email"]), "password": ANOTHER}
+    assert (await people.call("POST", "/v1/auth/password:reset", body))[0] == 204
+    assert (await people.call("GET", "/v1/me", token=key["token"]))[0] == 401
+    status, login = await people.login(ada["email"], ANOTHER)
+    assert status == 200
+    # From now on it is theirs: a further link leaves keys and codes.
+    _, key, _ = await people.call("POST", "/v1/me/api-keys", {"name": "k"}, token=login["access_token"])
+    await people.call("POST", "/v1/auth/password:forgot", {"email": ada["email"]})
+    body = {"token": await reset_link(people, ada["email"], 2), "password": PASSWORD}
+    assert (await people.call("POST", "/v1/auth/password:reset", body))[0] == 204
+    assert (await people.call("GET", "/v1/me", token=key["token"]))[0] == 200
 
 
 async def test_changed_password_voids_links(people: People) -> None:
