@@ -35,7 +35,7 @@ KEPT = 10_000
 ENDED_KEPT = 60_000
 """And for something that has ended: until no reader can be left that looked it up before."""
 TIMEOUT = 0.25
-PAUSE = 1.0
+PAUSE = AGAIN = 1.0
 _MOST = 50_000
 
 _LOGINS = """
@@ -110,7 +110,7 @@ class Live:
         log.warning("Redis is away: what was revoked is told to the relays later", extra={"sessions": len(sessions)})
         told = False
         while not told:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(AGAIN)
             told = await self._tell(sessions)
 
     async def _ask(self, session: str) -> int | None:

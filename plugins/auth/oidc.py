@@ -11,15 +11,14 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
 
 from api_shim.problems import Unauthorized, Upstream
-from plugins.auth.settings import Provider
+from plugins.auth.settings import Provider, private
 from plugins.auth.signed import check_claims, verified
 from relay.errors import Deny, Unavailable
 from relay.keys import KeySet
@@ -144,7 +143,7 @@ class ProviderClient:
         if status != 200 or found.get("issuer") != issuer:
             raise Upstream("The provider's metadata is not that of its issuer.")
         addresses = [found.get(name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
-        if not all(isinstance(one, str) and _safe(one) for one in addresses):
+        if not all(isinstance(one, str) and private(one) for one in addresses):
             raise Upstream("The provider's metadata names no addresses that can be used.")
         authorize, token, jwks = map(str, addresses)
         methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
@@ -171,19 +170,6 @@ class ProviderClient:
 def new_secrets() -> dict[str, str]:
     """A nonce and a PKCE verifier."""
     return {"nonce": secrets.token_urlsafe(24), "verifier": secrets.token_urlsafe(48)}
-
-
-def _safe(url: str) -> bool:
-    """Over TLS, or on this machine."""
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return True
-    try:
-        return parts.scheme == "http" and (
-            parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
-        )
-    except ValueError:
-        return False
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity:

@@ -52,6 +52,8 @@ KEEP_ENDED = 30 * 86400.0
 
 
 class Auth(Plugin):
+    """Accounts, logins, tokens, API keys: who somebody is."""
+
     name = "auth"
     settings_type = AuthSettings
     provides: ClassVar[tuple[type, ...]] = (Users, Tokens)

@@ -4,14 +4,33 @@ Durations are seconds or `30s`, `10m`, `90d`. Lists and tables are JSON in the e
 """
 
 import json
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from relay.grants import Access
 from relay.quantities import SECONDS, SIZE
 
-__all__ = ["AuthSettings", "Issuer", "Provider"]
+__all__ = ["AuthSettings", "Issuer", "Provider", "private"]
+
+
+def private(url: str) -> bool:
+    """Whether nobody reads along: over TLS, or on this machine."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname == "localhost":
+        return parts.scheme in ("http", "https")
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _private(url: str) -> str:
+    if not private(url):
+        raise ValueError("must begin with https://, except on this machine")
+    return url
 
 
 def _json(raw: object) -> object:
@@ -49,7 +68,9 @@ class Provider(_Table):
 
     name: str = Field(pattern="^[a-z0-9-]{1,40}$", description="In addresses: /v1/auth/oidc/<name>/start.")
     title: str = Field(default="", description="On the button.")
-    issuer: str = Field(pattern="^https?://", description="Its metadata is below /.well-known/openid-configuration.")
+    issuer: Annotated[str, AfterValidator(_private)] = Field(
+        description="Its metadata is below /.well-known/openid-configuration."
+    )
     client_id: str = Field(min_length=1)
     client_secret: str = Field(default="", repr=False, description="Empty for a public client.")
     scopes: str = "openid email profile"

@@ -1,7 +1,8 @@
 """Logging in at OpenID Connect providers.
 
 The browser goes to the provider and comes back to `callback`, which sends it on to our pages with a code in the
-fragment; the page changes that for tokens. A cookie binds the way back to the browser that set out.
+fragment; the page changes that for tokens. A cookie binds both to the browser that set out: nobody is sent into
+another's login.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from api_shim.problems import Forbidden, NotFound, Problem, Upstream
 from api_shim.route import Answer, Call, Route
 from plugins.auth.accounts import Account
 from plugins.auth.entrance import AccountDisabled, Entrance
-from plugins.auth.links import BadLink
+from plugins.auth.links import BadLink, Link
 from plugins.auth.models import CallbackQuery, Exchange, LoginTokens, StartQuery
 from plugins.auth.oidc import Identity, ProviderClient, Refused, new_secrets
 from plugins.auth.parts import Parts
@@ -24,7 +25,8 @@ __all__ = ["NotLinked", "OidcRoutes"]
 
 WAY_LIFETIME = 600.0
 EXCHANGE_LIFETIME = 60.0
-_COOKIE = "materi_oidc"
+_COOKIE = "materi_oidc_"
+"""And the provider's name."""
 
 
 class NotLinked(Forbidden):
@@ -68,7 +70,9 @@ class OidcRoutes:
             self._parts.context.database, f"oidc {client.provider.name}", data=data, lifetime=WAY_LIFETIME
         )
         url = await client.begin(state, kept["nonce"], kept["verifier"])
-        return Answer(None, status=303, headers={"Location": url, "Set-Cookie": self._cookie(client, browser)})
+        return Answer(
+            None, status=303, headers={"Location": url, "Set-Cookie": self._cookie(client.provider.name, browser)}
+        )
 
     async def callback(self, call: Call) -> Answer:
         """Where providers send browsers back to. A failure that the person can do something about is said on our
@@ -76,9 +80,7 @@ class OidcRoutes:
         parts, client, query = self._parts, self._client(call), call.query
         async with parts.context.database.acquire() as connection, connection.transaction():
             way = await parts.links.use(connection, query.state, f"oidc {client.provider.name}")
-        browser = call.request.cookies.get(_COOKIE, "")
-        if not hmac.compare_digest(_digest(browser), way.data["browser"]):
-            raise BadLink("This login was begun in another browser.")
+        _require_browser(call, client.provider.name, way)
         try:
             if query.error or not query.code:
                 raise Refused("The provider says no.")
@@ -88,7 +90,7 @@ class OidcRoutes:
                 parts.context.database,
                 "oidc_login",
                 account=account,
-                data={"method": f"oidc:{client.provider.name}"},
+                data={"provider": client.provider.name, "browser": way.data["browser"]},
                 lifetime=EXCHANGE_LIFETIME,
             )
             fragment = {"login_code": code}
@@ -97,16 +99,19 @@ class OidcRoutes:
             parts.context.log.info("a login at a provider failed", extra={"reason": str(problem)})
             fragment = {"login_error": problem.code}
         location = f"{parts.context.public_url}{way.data['return_to']}#{urlencode(fragment)}"
-        return Answer(None, status=303, headers={"Location": location, "Set-Cookie": self._cookie(client, "")})
+        return Answer(None, status=303, headers={"Location": location})
 
     async def exchange(self, call: Call) -> LoginTokens:
-        """The code from the fragment works once, for a minute."""
+        """The code from the fragment works once, for a minute, in the browser that set out (it sends the cookie that it
+        was given by itself)."""
         parts = self._parts
         link = await parts.links.use(parts.context.database, call.body.code, "oidc_login")
         if link.account is None:
             raise BadLink
+        _require_browser(call, link.data["provider"], link)
         agent = call.request.headers.get("User-Agent", "").encode("utf-8", "replace").decode().replace("\0", "")
-        return await self._entrance.begin(link.account, link.data["method"], call.address, agent)
+        method = f"oidc:{link.data['provider']}"
+        return await self._entrance.begin(link.account, method, call.address, agent)
 
     async def _account(self, client: ProviderClient, identity: Identity) -> UUID:
         parts, provider = self._parts, client.provider
@@ -137,18 +142,23 @@ class OidcRoutes:
             raise NotFound("There is no such provider.")
         return client
 
-    def _cookie(self, client: ProviderClient, value: str) -> str:
+    def _cookie(self, provider: str, value: str) -> str:
         public = urlsplit(self._parts.context.public_url)
-        path = f"{public.path}/v1/auth/oidc/{client.provider.name}"
-        age = int(WAY_LIFETIME) if value else 0
         secure = "; Secure" if public.scheme == "https" else ""
-        return f"{_COOKIE}={value}; Path={path}; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
+        age = int(WAY_LIFETIME + EXCHANGE_LIFETIME)
+        return f"{_COOKIE}{provider}={value}; Path={public.path}/v1/auth; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
 
 
 def _may_link(client: ProviderClient, identity: Identity, account: Account) -> bool:
     """Both sides must have verified the address: whoever registered with another's address would else wait in an
     account that its owner then uses."""
     return client.provider.link and identity.email_verified and account.email_verified is not None
+
+
+def _require_browser(call: Call, provider: str, begun: Link) -> None:
+    browser = call.request.cookies.get(f"{_COOKIE}{provider}", "")
+    if not hmac.compare_digest(_digest(browser), begun.data["browser"]):
+        raise BadLink("This login was begun in another browser.")
 
 
 def _digest(browser: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from auth_people import PASSWORD, People, auth_server, token_of
 from oidc_provider import CLIENT, SECRET, OidcProvider, oidc_provider
+from yarl import URL
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -22,6 +23,7 @@ class Site:
     def __init__(self, people: People, honest: OidcProvider, other: OidcProvider) -> None:
         self.people, self.honest, self.other = people, honest, other
         self.call = people.call
+        self.cookie = ""
 
     async def start(self, browser: aiohttp.ClientSession, provider: str = "honest", **query: str) -> str:
         """Set out; where the provider sends the browser back to."""
@@ -43,10 +45,15 @@ class Site:
     async def login(self, provider: str = "honest") -> dict[str, str]:
         """The whole way; the fragment."""
         async with self.browser() as browser:
-            return (await self.back(browser, await self.start(browser, provider)))[2]
+            fragment = (await self.back(browser, await self.start(browser, provider)))[2]
+            cookies = browser.cookie_jar.filter_cookies(URL(f"{self.people.server.base}/v1/auth/oidc:exchange"))
+            self.cookie = "; ".join(f"{one.key}={one.value}" for one in cookies.values())
+            return fragment
 
-    async def exchange(self, code: str) -> tuple[int, Any]:
-        status, answer, _ = await self.call("POST", "/v1/auth/oidc:exchange", {"code": code})
+    async def exchange(self, code: str, cookie: str | None = None) -> tuple[int, Any]:
+        """In the browser of the last login, or one with another cookie."""
+        given = {"Cookie": self.cookie if cookie is None else cookie}
+        status, answer, _ = await self.call("POST", "/v1/auth/oidc:exchange", {"code": code}, **given)
         return status, answer
 
     @staticmethod
@@ -87,6 +94,13 @@ async def test_first_and_second_login(site: Site) -> None:
     assert second["user"]["id"] == first["user"]["id"]
     _, sessions, _ = await site.call("GET", "/v1/me/sessions", token=second["access_token"])
     assert [one["method"] for one in sessions["data"]] == ["oidc:honest"] * 2
+
+
+@pytest.mark.parametrize("cookie", ["x=y", "materi_oidc_honest=another"])
+async def test_sent_into_anothers_login(site: Site, cookie: str) -> None:
+    """A code is good in the browser that set out, not in one that was given a link with it."""
+    fragment = await site.login()
+    assert (await site.exchange(fragment["login_code"], cookie))[0] == 400
 
 
 async def test_same_subject_elsewhere(site: Site) -> None:
