@@ -94,13 +94,12 @@ class Accounts:
     async def find(self, ids: Collection[UUID]) -> Mapping[UUID, User]:
         """Those of `ids` that exist."""
         rows = await self._database.fetch(f"SELECT {COLUMNS} FROM auth.account a WHERE id = ANY($1)", list(ids))
-        return {row["id"]: _user(row) for row in rows}
+        return {row["id"]: _user(account_of(row)) for row in rows}
 
     async def by_email(self, email: str) -> User | None:
         """The account with that address."""
         account = await self.at(self._database, email)
-        return None if account is None else User(account.id, account.email, account.name, account.kind,
-                                                 account.disabled is not None)  # fmt: skip
+        return None if account is None else _user(account)
 
     # -- reading --
 
@@ -221,5 +220,12 @@ class Accounts:
         return account_of(row)
 
 
-def _user(row: Any) -> User:
-    return User(row["id"], row["email"], row["name"], row["kind"], row["disabled"] is not None)
+def _user(account: Account) -> User:
+    return User(
+        account.id,
+        account.email,
+        account.name,
+        account.kind,
+        disabled=account.disabled is not None,
+        verified=account.email_verified is not None,
+    )

@@ -19,6 +19,9 @@ async def test_users(people: People) -> None:
     known = User(id, ada["email"], "Ada", "human", disabled=False)
     assert await users.find([id, uuid4()]) == {id: known}
     assert await users.by_email(ada["email"].upper()) == known
+    owner = await users.by_email("owner@example.com")
+    assert owner is not None
+    assert (owner.verified, known.verified) == (True, False)
     for nobody in ("nobody@example.com", "junk", "%@example.com", ""):
         assert await users.by_email(nobody) is None
 
