@@ -24,6 +24,7 @@ DEEPEST = 32
 SHOWN = 5000
 """Folders in a tree at most."""
 
+_SORTS = {"name": "lower(name)"}
 _ABOVE = """
 WITH RECURSIVE above AS (
     SELECT id, parent FROM documents.folder WHERE id = $1
@@ -74,16 +75,9 @@ class Folders:
             values.append(query.parent)
             where.append(f"parent = ${len(values)}")
         needed: Permission = "delete" if query.state == "trashed" else "read"
-        visible, more = library.access.visible(call.who, len(values) + 1, needed, query.workspace)
-        values += more
-        keys = call.page.keyset({"name": "lower(name)"}, id="id", parameter=len(values) + 1)
-        rows = await library.database.fetch(
-            f"SELECT {FOLDER}, {keys.select} FROM documents.folder"  # noqa: S608
-            f" WHERE {' AND '.join(where)} AND {visible} AND {keys.where} ORDER BY {keys.order} LIMIT {keys.limit}",
-            *values,
-            *keys.arguments,
+        return await library.page(
+            call, "documents.folder", FOLDER, {"name": "lower(name)"}, where, values, needed, self.model
         )
-        return keys.page(rows, self.model)
 
     async def tree(self, principal: Principal, workspace: UUID) -> Tree:
         """All that may be seen of a workspace; raises NotFound when that is nothing."""

