@@ -116,11 +116,11 @@ class Site:
         assert status == expect if expect else status < 300, (method, path, status, content)
         return content
 
-    async def workspace(self, owner: Person, **members: Person) -> UUID:
-        """A workspace of `owner`; `editor=bo` makes Bo a member."""
-        made = await self.call(owner, "POST", "/v1/workspaces", {"name": "Works"})
+    async def workspace(self, maker: Person, **members: Person) -> UUID:
+        """A workspace of the maker's; `editor=bo` makes Bo a member."""
+        made = await self.call(maker, "POST", "/v1/workspaces", {"name": "Works"})
         for role, person in members.items():
-            await self.call(owner, "PUT", f"/v1/workspaces/{made['id']}/members/{person.id}",
+            await self.call(maker, "PUT", f"/v1/workspaces/{made['id']}/members/{person.id}",
                             {"role": role.partition("_")[0]})  # fmt: skip
         return UUID(made["id"])
 

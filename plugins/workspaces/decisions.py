@@ -35,6 +35,7 @@ class Decisions:
         self._changed: dict[UUID, int] = {}
         self._open: dict[str, tuple[UUID, float]] = {}
         self._trusted = float("-inf")
+        self._cleared = 0
         self.turn = 0
 
     def find(self, who: UUID, resource: UUID, now: float) -> int | None:
@@ -48,7 +49,7 @@ class Decisions:
 
     def keep(self, who: UUID, resource: UUID, decision: Decision, turn: int) -> None:
         """Remember; `turn` is what it was before the decision was read, so that a change meanwhile is not missed."""
-        if self._changed.get(decision.workspace, 0) > turn:
+        if self._changed.get(decision.workspace, self._cleared) > turn:
             return
         if len(self._kept) >= MOST:
             self._kept.clear()
@@ -64,7 +65,7 @@ class Decisions:
 
     def clear(self) -> None:
         """Anything may have changed."""
-        self.turn += 1
+        self.turn = self._cleared = self.turn + 1
         self._kept.clear()
         self._changed.clear()
 

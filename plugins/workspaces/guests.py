@@ -50,7 +50,7 @@ class Guests:
     def issue(self, link: UUID, resource: UUID, name: str, expires: float) -> str:
         """A token for one more guest of a link."""
         guest = Guest(f"guest:{uuid7()}", str(link), str(resource), name, expires)
-        body = orjson.dumps(guest)
+        body = orjson.dumps(list(guest))
         return _SIGNED + base64.urlsafe_b64encode(self._sign(body) + body).rstrip(b"=").decode()
 
     async def connect(self, ask: ConnectAsked) -> Principal | None:

@@ -238,7 +238,7 @@ class Links:
                   body=LinkChange, answer=Link, scope=write),
             Route(method="DELETE", path=one, handler=self.revoke, summary="Withdraw a share link", scope=write),
             Route(method="POST", path="/v1/links:open", handler=self.open, summary="Open a share link", body=Opening,
-                  answer=Opened, public=True, problems=(Gone, LinkUsedUp, PasswordNeeded), cost=5, tag="links"),
+                  answer=Opened, public=True, problems=(Gone, LinkUsedUp, PasswordNeeded), cost=2, tag="links"),
         )  # fmt: skip
 
 
