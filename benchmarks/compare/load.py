@@ -30,7 +30,9 @@ __all__ = ["Order", "main", "run"]
 
 DRAIN = 8.0
 """Seconds at the end in which everything that was sent must have arrived."""
-SAMPLES = 400
+SETTLE = 2.0
+"""Seconds in which a server may store the document that it was given, before others come for it."""
+SAMPLES = 100
 """Points of the latency distribution in a result."""
 CURSOR = 2
 """Clock of a cursor's first move; it was announced with 1."""
@@ -276,6 +278,7 @@ def _join(order: Order) -> dict[str, Any]:
         author = swarm.client(room, next(signed))
         swarm.connect_all([author])
         _preload(swarm, author, document)
+        swarm.run(time.monotonic() + SETTLE)
         took: list[float] = []
         short = 0
         there: list[Client] = []
@@ -373,14 +376,14 @@ def _preload(swarm: Swarm, client: Client, document: Document) -> None:
     """The client uploads a document; return when a newcomer is given all of it. Raises TimeoutError."""
     swarm.say(client, swarm.codec.edit(document.update))
     swarm.run(time.monotonic() + 0.5)
-    for _ in range(60):
+    for _ in range(40):
         probe = Client("", client.prefix, client.path, "", swarm.faults)
         probe.token, probe.covered = client.token, {}
         swarm.connect_all([probe])
         swarm.drop(probe)
         if probe.covered == document.covers:
             return
-        swarm.run(time.monotonic() + 0.5)
+        swarm.run(time.monotonic() + 0.2)
     raise TimeoutError("the document did not get there whole")
 
 

@@ -26,6 +26,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mate
 LAUNCHERS = Path(__file__).parent / "launchers"
 NODE = 22
 """Major version that Hocuspocus asks for; all of Node's get it."""
+EVERYTHING = "Materi Relay with tokens, journal, snapshots, metrics"
 PATIENCE = 60.0
 """Seconds to get ready."""
 
@@ -55,8 +56,8 @@ class Server:
 SERVERS = {
     server.name: server
     for server in (
-        Server("relay", "Materi Relay, y-websocket protocol: tokens, journal, snapshots, metrics", "", False, "/ws/{room}"),
-        Server("relay-hp", "Materi Relay, Hocuspocus protocol: tokens, journal, snapshots, metrics", "", True, "/ws",
+        Server("relay", EVERYTHING, "", False, "/ws/{room}"),
+        Server("relay-hp", EVERYTHING, "", True, "/ws",
                ("pair", "room50", "rooms100", "idle")),
         Server("hocuspocus", "@hocuspocus/server, in memory", "hocuspocus", True, "/"),
         Server("y-websocket", "@y/websocket-server, in memory", "y-websocket", False, "/{room}"),

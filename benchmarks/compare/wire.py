@@ -15,8 +15,11 @@ MEMORY = 1 << 24
 
 
 class Chunk(NamedTuple):
-    """What some bytes of a connection say. ranges, states: (writer, first clock, clock behind the last); others: those
-    of clients that are no writers; used: bytes; lacks: bytes that the message begun behind them lacks, where known."""
+    """What some bytes of a connection say.
+
+    ranges, states: (writer, first clock, clock behind the last); others: likewise, of clients that are no writers, by
+    client id; used: bytes; lacks: bytes that the message begun behind them lacks, where known.
+    """
 
     ranges: tuple[tuple[int, int, int], ...]
     states: tuple[tuple[int, int, int], ...]
@@ -155,9 +158,10 @@ class Codec:
             if step == 0:
                 return [], [], [], STEP1
             size, at = _uint(payload, at)
-            found = [(client - FIRST, clock, end) for client, clock, end in ranges_in(payload[at : at + size])]
-            ours = [each for each in found if 0 <= each[0] < self._writers]
-            rest = [each for each in found if not 0 <= each[0] < self._writers]
+            found = ranges_in(payload[at : at + size])
+            writers = range(FIRST, FIRST + self._writers)
+            ours = [(client - FIRST, clock, end) for client, clock, end in found if client in writers]
+            rest = [each for each in found if each[0] not in writers]
             return ours, [], rest, SYNCED if step == 1 else None
         if kind == 1:
             size, at = _uint(payload, at)
