@@ -49,10 +49,11 @@ from relay.tokens import Verifier
 from relay.totals import add_up, figures
 from relay.types import NodeId, RoomId
 
-__all__ = ["BACKLOG", "Node", "cannot_listen"]
+__all__ = ["BACKLOG", "OPEN", "Node", "cannot_listen"]
 
 log = logging.getLogger("relay.node")
 READY_PATIENCE = 2.0
+OPEN = "no authentication configured: everybody who can connect may read and write every document"
 BACKLOG = 4096
 """Connections that the kernel keeps for us to accept."""
 
@@ -168,6 +169,8 @@ class Node:
                 f"host {settings.host} is reachable by others and no plugin asks who they are: "
                 "enable auth, set jwt_key or jwks_url, or --open to let anyone read and write every document"
             )
+        if "ask_connect" not in crossing.asks and not settings.authenticated:
+            log.warning(OPEN)
         facts = Facts(self.redis_url, self.id, self.metrics.counters)
         self._stack.push_async_callback(facts.close)
         self._tell = facts.tell

@@ -7,7 +7,7 @@ import uvloop
 
 from relay import __version__
 from relay.log import configure
-from relay.node import Node
+from relay.node import OPEN, Node
 from relay.settings import Settings
 from relay.supervisor import Supervisor
 
@@ -29,8 +29,8 @@ async def _serve(settings: Settings) -> int:
         log.info("ready", extra={"node": node.id, "host": settings.host, "port": node.port, "version": __version__})
         if sys.stdout.isatty() or settings.log_format == "text":
             print(greeting(node), flush=True)
-        if not settings.authenticated:
-            log.warning("no authentication configured: everybody who can connect may read and write every document")
+        if not (settings.authenticated or settings.plugins or settings.shim):
+            log.warning(OPEN)
         await node.wait()
     finally:
         await node.stop()

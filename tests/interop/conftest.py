@@ -65,8 +65,13 @@ class Play:
 
     def meet(self, step: str) -> None:
         """Wait until the scenario stands at `step`; `go` lets it continue."""
+        self.at(step)
+
+    def at(self, step: str) -> dict[str, Any]:
+        """Likewise; what it says there."""
         message = self._next()
         assert message.get("step") == step, message
+        return message
 
     def go(self, answer: object = True) -> None:
         assert self._process.stdin is not None
