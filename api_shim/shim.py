@@ -60,6 +60,8 @@ BACKLOG = 1024
 POOL = 10
 """Connections to PostgreSQL; an API call holds one for as long as its statements take."""
 TIMEOUT = 5.0
+WINDOW = 0.001
+"""Seconds that edits gather on their way to the journal: somebody waits for the answer to each, and there are few."""
 UNLOAD = 5.0
 """Seconds that a room which was written to stays open here for the next edit."""
 
@@ -136,7 +138,7 @@ class Shim:
         self._stack.push_async_callback(self.redis.aclose)
         self.snapshots = await PostgresSnapshotStore.connect(settings.database_url)
         self._stack.push_async_callback(self.snapshots.close)
-        self.journal = RedisJournal(settings.redis_url, self.id, on_state=self._journal_state)
+        self.journal = RedisJournal(settings.redis_url, self.id, window=WINDOW, on_state=self._journal_state)
         codec = CodecPool(settings.codec_processes, counters)
         self._stack.push_async_callback(codec.close)
         self.registry = Registry(
