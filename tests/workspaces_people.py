@@ -135,12 +135,12 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def hints(self) -> AsyncIterator[list[dict[str, str]]]:
-        """What relays are told to look at within the block and the quarter of a second after it."""
+        """What relays are told to look at within the block and a moment after it."""
         newest = await self.redis.xrevrange(KEY, count=1)
         last = newest[0][0] if newest else b"0-0"
         found: list[dict[str, str]] = []
         yield found
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.12)
         for _, fields in await self.redis.xrange(KEY, min=b"(" + last):
             hint = {name.decode(): value.decode() for name, value in fields.items() if name != b"recheck"}
             if hint not in found:

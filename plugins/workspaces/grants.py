@@ -12,6 +12,7 @@ from api_shim.problems import Conflict, FieldError, Forbidden, Invalid, NotFound
 from api_shim.route import Call, Route
 from api_shim.services import Permission, Resource, Users
 from plugins.workspaces.desk import KINDS, Change, Desk
+from plugins.workspaces.members import withdraw
 from plugins.workspaces.problems import LocksOut
 from plugins.workspaces.rights import NONE, OWN, exceeds, floor, holds, permissions
 from plugins.workspaces.roles import RoleName, called, rights_of
@@ -21,6 +22,7 @@ from relay.contracts.materi.v1 import documents_pb2 as documents
 __all__ = ["Grants", "give"]
 
 SubjectKind = Literal["user", "group", "link"]
+_LATEST = 2999
 
 
 class GrantMade(Model):
@@ -65,8 +67,8 @@ async def give(
 ) -> None:
     """Put a grant on the resource of `change`, in place of one that is there. Raises Forbidden when the subject may do,
     or would be given, what the one who changes may not do; Invalid for an end that is past."""
-    if expires is not None and (expires.tzinfo is None or expires <= change.now):
-        detail = "Has to be in the future, with a time zone."
+    if expires is not None and (expires.tzinfo is None or expires <= change.now or expires.year > _LATEST):
+        detail = f"Has to be in the future, before {_LATEST + 1}, with a time zone."
         raise Invalid(errors=[FieldError(pointer="/expires", code="past", detail=detail)])
     change.limit(rights)
     await _limit_to(change, kind, subject)
@@ -82,6 +84,8 @@ async def give(
         change.resource, subject, kind, rights, role, expires, str(change.account), change.now,
     )  # fmt: skip
     await _tell(change, kind, subject, called(before["rights"], before["role"]) if before else "", called(rights, role))
+    if kind == "user":
+        await withdraw(change, subject)
 
 
 async def _tell(change: Change, kind: SubjectKind, subject: UUID, before: str, after: str) -> None:
@@ -158,6 +162,8 @@ class Grants:
             # Without it they may have more than with it: that is not for everybody to give.
             await _limit_to(change, kind, subject)
             await _tell(change, kind, subject, called(before["rights"], before["role"]), "")
+            if kind == "user":
+                await withdraw(change, subject)
 
     async def inherit(self, call: Call) -> ResourceAccess:
         """Without inheritance only what is granted on the resource itself, or below it, counts; owners of the workspace

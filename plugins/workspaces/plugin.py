@@ -82,11 +82,8 @@ class Workspaces(Plugin):
             Requests(desk, people),
             Authz(desk),
         )  # fmt: skip
-        for part in (
-            changes,
-            Expiry(database, rechecks, clock, settings.sweep),
-            workspaces.Purge(desk, settings.purge_every),
-        ):
+        self.purge = workspaces.Purge(desk, settings.purge_every)
+        for part in (changes, Expiry(database, rechecks, clock, settings.sweep), self.purge):
             part.start()
             self._stack.push_async_callback(part.close)
         await context.consume("rechecks", ["users", "documents"], rechecks.handle)

@@ -10,13 +10,13 @@ from pydantic import Field
 from api_shim.ids import uuid7
 from api_shim.models import Model
 from api_shim.paging import Page, PageQuery
-from api_shim.problems import NotFound
+from api_shim.problems import Forbidden, NotFound
 from api_shim.route import Answer, Call, Route
 from api_shim.services import Users
 from plugins.workspaces.desk import Change, Desk, person
 from plugins.workspaces.grants import give
 from plugins.workspaces.members import enter
-from plugins.workspaces.rights import RIGHTS, floor
+from plugins.workspaces.rights import RIGHTS, floor, holds
 from relay.contracts.materi.v1 import documents_pb2 as documents
 
 __all__ = ["Requests"]
@@ -110,6 +110,8 @@ class Requests:
             row = await self._take(call, change)
             rights = RIGHTS[call.body.role or row["wanted"]]
             if change.kind == "workspace":
+                if not holds(change.rights, "manage"):
+                    raise Forbidden("You need the permission to manage.")
                 change.limit(rights | await change.rights_of(row["account"]))
                 await enter(change, row["account"], rights, None)
             else:

@@ -230,6 +230,7 @@ class Purge:
             try:
                 while await self.one():
                     pass
+                await self.tidy()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 log.warning("the trash can't be emptied", extra={"error": str(error) or type(error).__name__})
             await asyncio.sleep(self._every)
@@ -251,6 +252,15 @@ class Purge:
             await self._desk.outbox.add(connection, event, subject=str(workspace))
         log.info("workspace purged", extra={"workspace": str(workspace)})
         return True
+
+    async def tidy(self) -> None:
+        """Forget what expired a month ago; nothing rests on it. A share link is kept until it is withdrawn."""
+        long_ago = self._desk.now - timedelta(days=30)
+        for sql in (
+            "DELETE FROM workspaces.granted WHERE expires < $1 AND kind <> 'link'",
+            "DELETE FROM workspaces.invitation WHERE expires < $1",
+        ):
+            await self._desk.database.execute(sql, long_ago)
 
 
 def _workspace(row: Any) -> Workspace:

@@ -233,6 +233,7 @@ async def test_expires(works: Site) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=0.6)
     await works.grant(ada, document, bo.id, "editor", 422, expires="2001-01-01T00:00:00Z")
     await works.grant(ada, document, bo.id, "editor", 422, expires=soon.replace(tzinfo=None).isoformat())
+    await works.grant(ada, document, bo.id, "editor", 422, expires="9999-12-31T23:59:59-14:00")
     await works.grant(ada, document, bo.id, "editor", expires=soon.isoformat())
     await works.grant(ada, folder, bo.id, "viewer", expires=soon.isoformat())
     assert [await works.role(bo, one) for one in (document, below)] == ["editor", "viewer"]

@@ -96,5 +96,9 @@ async def test_requests_for_access(works: Site) -> None:
     assert await works.role(bo, document) == "commenter"
     await works.call(bo, "POST", f"/v1/resources/{w}/access-requests", {"role": "editor"}, 202)
     [request] = (await works.call(ada, "GET", f"/v1/resources/{w}/access-requests"))["data"]
+    sharer = {"name": "s", "permissions": ["write", "share"]}
+    role = await works.call(ada, "POST", f"/v1/workspaces/{w}/roles", sharer)
+    await works.call(ada, "PUT", f"/v1/workspaces/{w}/members/{cy.id}", {"role": role["id"]})
+    await works.call(cy, "POST", f"/v1/access-requests/{request['id']}:approve", {}, 403)
     await works.call(ada, "POST", f"/v1/access-requests/{request['id']}:approve", {}, 204)
     assert await works.role(bo, w) == "editor"

@@ -83,6 +83,10 @@ async def test_who_may_make_them(works: Site) -> None:
     await works.call(ada, "PUT", f"/v1/links/{link['id']}", {"role": "editor"})
     await works.call(bo, "PUT", f"/v1/links/{link['id']}", {"role": "viewer"}, 403)
     await works.call(bo, "DELETE", f"/v1/links/{link['id']}", expect=403)
+    own = await works.call(bo, "POST", path, {"role": "viewer"})
+    await works.call(own["token"], "GET", f"/v1/authz/explain?resource={document}")
+    await works.call(ada, "DELETE", f"/v1/resources/{document}/grants/user/{bo.id}", expect=204)
+    await works.call(own["token"], "GET", f"/v1/authz/explain?resource={document}", expect=401)
     for role_ in ("admin", "owner", "none", role["id"]):
         await works.call(ada, "POST", path, {"role": role_}, 422)
     await works.call(ada, "POST", f"/v1/resources/{w}/links", {}, 409)

@@ -239,6 +239,19 @@ async def _derived(connection: Any) -> tuple[set[Any], set[Any]]:
     return {tuple(row) for row in reach}, {tuple(row) for row in policies}
 
 
+async def test_lists_use_indexes(database: Any) -> None:
+    """No part of the condition has to read a whole table, however many workspaces there are."""
+    await database.execute("CREATE TABLE IF NOT EXISTS listed (id uuid PRIMARY KEY, workspace uuid)")
+    await database.execute("SET enable_seqscan = off")
+    for within in (None, uuid7()):
+        sql, arguments = condition(uuid7(), "read", NOW, 1, within)
+        rows = await database.fetch(f"EXPLAIN SELECT id FROM listed WHERE {sql}", *arguments)
+        plan = "\n".join(row[0] for row in rows)
+        assert "Seq Scan" not in plan.replace("Seq Scan on listed", ""), plan
+    await database.execute("RESET enable_seqscan")
+    await database.execute("DROP TABLE listed")
+
+
 def test_nothing_is_nobody() -> None:
     """Who is not known sees nothing, without a parameter."""
     assert condition(None, "read", NOW, 1) == ("false", [])

@@ -1,6 +1,7 @@
 """Workspaces over HTTP."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -78,6 +79,22 @@ async def test_purged_when_due(postgres: str, own_valkey: Valkey) -> None:
             assert await works.database.fetchval(f"SELECT count(*) FROM workspaces.{table}") == 0, table
         async with works.database.acquire() as connection, connection.transaction():
             await works.access.remove(connection, folder)  # what is gone has no place to lose
+
+
+async def test_forgets_what_expired_long_ago(works: Site) -> None:
+    """Grants and invitations that expired a month ago are deleted; those that may still matter are not."""
+    ada, bo, cy = works.person("ada"), works.person("bo"), works.person("cy")
+    w = await works.workspace(ada)
+    document = await works.papers.make("document", w)
+    for who in (bo, cy):
+        await works.grant(ada, document, who.id, "viewer", expires="2990-01-01T00:00:00Z")
+    await works.call(ada, "POST", f"/v1/workspaces/{w}/invitations", {"email": "a@b.c", "role": "viewer"})
+    long_ago = datetime.now(UTC) - timedelta(days=31)
+    await works.database.execute("UPDATE workspaces.granted SET expires = $2 WHERE subject = $1", bo.id, long_ago)
+    await works.database.execute("UPDATE workspaces.invitation SET expires = $2 WHERE workspace = $1", w, long_ago)
+    await works.plugin.purge.tidy()
+    assert await works.database.fetchval("SELECT count(*) FROM workspaces.granted WHERE resource = $1", document) == 1
+    assert not await works.database.fetchval("SELECT count(*) FROM workspaces.invitation WHERE workspace = $1", w)
 
 
 async def test_limit_of_workspaces(postgres: str, own_valkey: Valkey) -> None:
