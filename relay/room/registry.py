@@ -121,7 +121,12 @@ class Registry:
                     raise Deny("too many open documents on this server", closing.OVERLOADED.code)
                 loading = self._loading[name] = spawn(f"load {name}", self._load(name), expected=(RelayError,))
                 loading.add_done_callback(lambda _: self._loading.pop(name, None))
-            return await asyncio.shield(loading)
+            try:
+                return await asyncio.shield(loading)
+            except asyncio.CancelledError:
+                if (asking := asyncio.current_task()) is not None and asking.cancelling():
+                    raise
+                raise Unavailable("the load was broken off") from None
 
     def loading(self, name: RoomId) -> asyncio.Task[Room] | None:
         """The load of a room that is under way."""

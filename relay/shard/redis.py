@@ -32,6 +32,9 @@ TIMEOUT = 5.0
 HEALTH = 30.0
 """Seconds of silence after which a listening connection is pinged."""
 
+# The last is asyncio's, where redis-py makes a connection again for one task while another reads from it.
+_LOST = (RedisError, OSError, TimeoutError, RuntimeError)
+
 
 class _Ear:
     """One listening connection. `hear` gets what comes, `lost` why nothing more does."""
@@ -65,7 +68,7 @@ class _Ear:
                     await self._pubsub.ping()
                 else:
                     self._hear(message)
-        except (RedisError, OSError) as error:
+        except _LOST as error:
             self._lost(str(error))
 
     async def close(self) -> None:
@@ -214,5 +217,5 @@ class RedisChannels:
     async def _errors(self) -> AsyncIterator[None]:
         try:
             yield
-        except (RedisError, OSError, TimeoutError) as error:
+        except _LOST as error:
             raise Unavailable(f"{self._address}: {error or type(error).__name__}") from error

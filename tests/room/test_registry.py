@@ -104,6 +104,25 @@ async def test_one_who_gives_up_does_not_end_the_load(house: House) -> None:
     assert (await second).name == NAME
 
 
+async def test_load_that_is_broken_off(house: House) -> None:
+    """Whoever waits for it is told to try again; who gives up itself has given up."""
+    house.snapshots.gate = asyncio.Event()
+    waiting = asyncio.ensure_future(house.registry.open(NAME))  # noqa: TID251
+    await turns()
+    loading = house.registry.loading(NAME)
+    assert loading is not None
+    loading.cancel()
+    with pytest.raises(Unavailable):
+        await waiting
+    waiting = asyncio.ensure_future(house.registry.open(NAME))  # noqa: TID251
+    await turns()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    house.snapshots.gate.set()
+    await house.registry.open(NAME)
+
+
 @pytest.mark.parametrize("service", ["journal", "snapshots"])
 async def test_failed_load_is_no_blank_room(house: House, service: str) -> None:
     """With a service away the load fails and leaves no room; the next one finds the document."""
