@@ -58,8 +58,12 @@ bench: $(VENV)/.installed  ## what things cost on this machine: about six minute
 	$(BIN)/python benchmarks/idle_rooms.py --json $(BENCH)/idle_rooms.json
 	$(BIN)/python benchmarks/workers.py --json $(BENCH)/workers.json
 
-load:
-	@echo "There are no load tests yet: 'make bench' measures one process." >&2; exit 1
+$(VENV)/.installed-load: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[load]'
+	touch $@
+
+load: $(VENV)/.installed-load  ## 100 users for a minute; ARGS="--users 1000 --run-time 5m", or RELAY_URL=...
+	$(BIN)/python -m loadtests $(ARGS)
 
 page:                     ## build the page served at / again (needs npm)
 	cd contrib/canvas && npm ci --no-audit --no-fund && npm run build
