@@ -93,14 +93,14 @@ async def test_removed_with_all_that_came_with_it(works: Site) -> None:
     folder = await works.papers.make("folder", w)
     own = await works.papers.make("document", folder, str(bo.id))
     shared = await works.papers.make("document", folder)
-    link = await works.call(bo, "POST", f"/v1/resources/{shared}/links", {})
+    link = await works.call(bo, "POST", f"/v1/resources/{own}/links", {})
     await works.grant(ada, shared, bo.id, "editor")
     group = await works.call(ada, "POST", f"/v1/workspaces/{w}/groups", {"name": "g"})
     await works.call(ada, "PUT", f"/v1/workspaces/{w}/groups/{group['id']}/members/{bo.id}", expect=204)
     await works.grant(ada, folder, UUID(group["id"]), "editor", kind="group")
     invited = await works.call(bo, "POST", f"/v1/workspaces/{w}/invitations", {"email": "x@y.org", "role": "admin"})
     assert [await works.role(bo, one) for one in (own, shared)] == ["owner", "editor"]
-    guest = f"/v1/authz/explain?resource={shared}"
+    guest = f"/v1/authz/explain?resource={own}"
     await works.call(link["token"], "GET", guest)
     await works.call(ada, "DELETE", f"/v1/workspaces/{w}/members/{bo.id}", expect=204)
     assert [await works.role(bo, one) for one in (w, folder, own, shared)] == [None] * 4
