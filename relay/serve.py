@@ -45,6 +45,7 @@ def greeting(node: Node | Supervisor) -> str:
         host = f"[{host}]"
     base = f"{host}:{node.port}"
     where = f"  data      {settings.data}" if not (settings.database_url and settings.redis_url) else ""
+    api = f"  api       http://{base}/docs\n" if settings.plugins else ""
     return f"""
   Materi Relay {__version__}
 
@@ -52,6 +53,6 @@ def greeting(node: Node | Supervisor) -> str:
   yjs       new WebsocketProvider('ws://{base}/ws', 'my-document', ydoc)
   tiptap    new HocuspocusProvider({{ url: 'ws://{base}/ws', name: 'my-document', document: ydoc }})
   metrics   http://{base}/metrics
-{where}
+{api}{where}
   stop it with Ctrl-C
 """

@@ -6,6 +6,7 @@ from plugins.auth.parts import Parts
 from plugins.auth.routes.api_keys import ApiKeyRoutes
 from plugins.auth.routes.entry import EntryRoutes
 from plugins.auth.routes.oidc import OidcRoutes
+from plugins.auth.routes.pages import PageRoutes
 from plugins.auth.routes.passwords import PasswordRoutes
 from plugins.auth.routes.profile import ProfileRoutes
 from plugins.auth.routes.second_factor import SecondFactorRoutes
@@ -29,4 +30,5 @@ def routes_of(parts: Parts) -> list[Route]:
         *ServiceAccountRoutes(parts).routes(),
         *UserRoutes(parts).routes(),
         *SigningRoutes(parts).routes(),
+        *PageRoutes().routes(),
     ]
