@@ -20,7 +20,10 @@ USERS_A_PROCESS = 500
 def main(arguments: list[str] | None = None) -> int:
     """Run; the exit status."""
     parser = argparse.ArgumentParser(
-        "python -m loadtests", description=__doc__, epilog="Anything else is passed to locust: --edit-p95 50, Editor …"
+        "python -m loadtests",
+        description=__doc__,
+        epilog="Anything else is passed to locust: --edit-p95 50, Editor …",
+        allow_abbrev=False,
     )
     parser.add_argument("--host", default=os.environ.get("RELAY_URL", ""), help="a relay's URL; unset: start one")
     parser.add_argument("--anywhere", action="store_true", default=os.environ.get("LOADTEST_ANYWHERE") == "1")
