@@ -13,6 +13,9 @@ from relay.types import RoomId
 
 __all__ = ["concerned", "rooms_below"]
 
+MANY = 500
+"""Rooms; when there are more, it is tried to name people instead."""
+
 _BELOW = """
 WITH RECURSIVE below AS (
     SELECT r.id, r.kind FROM workspaces.resource r WHERE r.id = $1
@@ -41,7 +44,7 @@ async def concerned(connection: Any, event: Message) -> set[Recheck]:
         case documents.ShareLinkRevoked():
             return {Recheck(session=event.link_id)}
         case documents.InheritanceChanged():
-            return await rooms_below(connection, UUID(event.resource_id))
+            return await _restricted(connection, UUID(event.resource_id))
         case documents.DocumentMoved():
             return {Recheck(room=RoomId(event.document_id))}
         case documents.FolderMoved():
@@ -53,6 +56,15 @@ async def concerned(connection: Any, event: Message) -> set[Recheck]:
 async def rooms_below(connection: Any, resource: UUID) -> set[Recheck]:
     """The documents that are the resource or below it."""
     return {Recheck(room=RoomId(str(row["id"]))) for row in await connection.fetch(_BELOW, resource)}
+
+
+async def _restricted(connection: Any, resource: UUID) -> set[Recheck]:
+    rooms = await rooms_below(connection, resource)
+    if len(rooms) <= MANY:
+        return rooms
+    workspace = await connection.fetchval("SELECT workspace FROM workspaces.resource WHERE id = $1", resource)
+    people = await _workspace(connection, workspace)
+    return people if len(people) < len(rooms) else rooms
 
 
 async def _grant(connection: Any, event: documents.GrantChanged) -> set[Recheck]:

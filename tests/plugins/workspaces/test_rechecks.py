@@ -56,6 +56,21 @@ async def test_precisely_those_concerned(works: Site) -> None:
     await hints([], "GET", "/v1/workspaces")
 
 
+async def test_many_rooms(works: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where very many documents are restricted at once, those who may be in them are named, if they are fewer."""
+    monkeypatch.setattr("plugins.workspaces.concerned.MANY", 2)
+    ada, bo = works.person("ada"), works.person("bo")
+    w = await works.workspace(ada)
+    folder = await works.papers.make("folder", w)
+    documents = [await works.papers.make("document", folder) for _ in range(4)]
+    await works.grant(ada, documents[0], bo.id, "viewer")
+    link = await works.call(ada, "POST", f"/v1/resources/{documents[1]}/links", {})
+    async with works.hints() as found:
+        await works.call(ada, "PUT", f"/v1/resources/{folder}/inheritance", {"inherits": False})
+    people = [{"actor": str(ada.id)}, {"actor": str(bo.id)}, {"session": link["id"]}]
+    assert sorted(map(str, found)) == sorted(map(str, people))
+
+
 async def test_event_does_it_again(postgres: str, own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """When nobody could be told right after the commit, the event has it done."""
     said: list[set[Recheck]] = []
