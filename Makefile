@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 BENCH  := bench
+RESULTS := benchmarks/results
 
-.PHONY: serve install test slow faults lint types imports check contracts page bench load clean
+.PHONY: serve install test slow faults lint types imports check contracts page bench bench-engine bench-check load clean
 
 serve: install            ## run the relay on an own PostgreSQL and Valkey
 	$(BIN)/relay serve $(ARGS)
@@ -47,7 +48,17 @@ contracts: $(VENV)/.installed-test  ## generate what comes from the .proto files
 	$(BIN)/python -m relay.contracts.reference > contrib/events.md
 	$(BIN)/python -m relay.contracts.asyncapi > contrib/asyncapi.json
 
-bench: $(VENV)/.installed  ## what things cost on this machine: about six minutes; JSON in bench/ (or BENCH=...)
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	touch $@
+
+bench: $(VENV)/.installed-bench  ## beside the peers: table, plots and JSON in benchmarks/results; under 20 minutes
+	$(BIN)/python -m benchmarks.compare --out $(RESULTS) $(ARGS)
+
+bench-check: $(VENV)/.installed-bench  ## has an edit become dearer, against a peer in the same run? five minutes
+	$(BIN)/python -m benchmarks.compare.check $(ARGS)
+
+bench-engine: $(VENV)/.installed-bench  ## what things cost inside: about six minutes; JSON in bench/ (or BENCH=...)
 	mkdir -p $(BENCH)
 	$(BIN)/python benchmarks/edit_path.py
 	$(BIN)/python benchmarks/edit_path.py --members 50

@@ -42,6 +42,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3, help="of the scenarios of targets; others run once")
     parser.add_argument("--minutes", type=float, default=16.0, help="no repeat begins later than this")
     parser.add_argument("--seconds", type=float, default=3.0, help="the measured window")
+    parser.add_argument("--quiet", type=float, default=3.0, help="seconds to wait for others to be quiet before a run")
     parser.add_argument("--server-cores", default="", help="default: the first")
     parser.add_argument("--load-cores", default="", help="default: the second")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where peers are installed; default %(default)s")
@@ -60,7 +61,13 @@ def main() -> int:
     except KeyError as error:
         parser.error(f"there is no {error}: see --list")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped with us
-    bench = Bench(options.cache, pinned(options.server_cores, 0), pinned(options.load_cores, 1), options.seconds)
+    bench = Bench(
+        options.cache,
+        pinned(options.server_cores, 0),
+        pinned(options.load_cores, 1),
+        options.seconds,
+        quiet=options.quiet,
+    )
     if bench.server_cores & bench.load_cores:
         print("server and generator share a core: figures are of little use", file=sys.stderr)
     versions: dict[str, dict[str, str]] = {}
@@ -75,8 +82,8 @@ def main() -> int:
         "seconds": options.seconds, "server_cores": ",".join(map(str, sorted(bench.server_cores))),
         "load_cores": ",".join(map(str, sorted(bench.load_cores))), "disturbed": 0,
     }  # fmt: skip
-    everywhere = "servers" if options.servers != parser.get_default("servers") else ""
-    runs = _runs(bench, scenarios, servers, options.repeats, options.minutes * 60, bool(everywhere))
+    named = options.servers != parser.get_default("servers")
+    runs = _runs(bench, scenarios, servers, options.repeats, options.minutes * 60, named)
     about["disturbed"] = sum(disturbed(run["result"]) for run in runs)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "compare.json").write_text(json.dumps({"about": about, "runs": runs}, indent=None) + "\n")

@@ -28,8 +28,6 @@ from benchmarks.compare.wire import framed
 
 __all__ = ["Order", "main", "run"]
 
-DRAIN = 8.0
-"""Seconds at the end in which everything that was sent must have arrived."""
 SETTLE = 2.0
 """Seconds in which a server may store the document that it was given, before others come for it."""
 SAMPLES = 100
@@ -41,7 +39,8 @@ CURSOR = 2
 @dataclasses.dataclass(frozen=True, slots=True)
 class Order:
     """What to do. pid: the server's first process, 0 where it is elsewhere; key: PEM file to sign tokens with;
-    prewarm, warmup, seconds: of other rooms at full speed, of the load before the window, and of the window."""
+    prewarm, warmup, seconds: of other rooms at full speed, of the load before the window, and of the window; drain:
+    seconds behind it in which all that was sent must have arrived."""
 
     scenario: Scenario
     target: Target
@@ -50,6 +49,7 @@ class Order:
     prewarm: float = 2.0
     warmup: float = 1.0
     seconds: float = 3.0
+    drain: float = 8.0
     seed: int = 1
 
 
@@ -159,7 +159,7 @@ class Traffic:
     def drain(self) -> float:
         """Wait for what is on its way, and count what never came; the seconds that took."""
         started = time.monotonic()
-        ends = started + DRAIN
+        ends = started + self.order.drain
         while time.monotonic() < ends and not all(room.whole for room in self.rooms):
             self.swarm.run(min(ends, time.monotonic() + 0.02))
         took = time.monotonic() - started
@@ -180,7 +180,6 @@ def _traffic(order: Order) -> dict[str, Any]:
         expected = scenario.rate * (order.warmup + order.seconds) / scenario.rooms / scenario.writers
         traffic.prepare(int(expected * 1.2) + 10 if scenario.rate else 40_000 // scenario.writers)
         gc.collect()
-        gc.freeze()
         swarm.run(time.monotonic() + 0.5)
         for client in traffic.slow:
             swarm.pause(client, True)

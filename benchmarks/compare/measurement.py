@@ -34,7 +34,7 @@ class Bench:
     seconds: float = 3.0
     warmup: float = 1.0
     prewarm: float = 2.0
-    quiet: float = 5.0
+    quiet: float = 3.0
     """Seconds to wait, at most, for others to be quiet before a run."""
 
     def measure(self, scenario: Scenario, server: Server) -> dict[str, Any]:
