@@ -31,9 +31,9 @@ class Bases:
     async def keep(self, document: UUID, tag: str, packed: bytes) -> None:
         """Keep a state, and let go of the document's oldest beyond what may be kept."""
         library = self._library
-        if self.fresh(document, tag):
-            return
         settings = library.settings
+        if self.fresh(document, tag) or len(packed) > settings.base_bytes:
+            return
         await library.database.execute(
             """WITH added AS (
                  INSERT INTO documents.base (document, tag, state, used) VALUES ($1, $2, $3, $4)

@@ -39,6 +39,8 @@ FOLDERS = "/v1/folders"
 FOLDER = f"{FOLDERS}/{{folder:uuid}}"
 ATTACHMENTS = f"{DOCUMENT}/attachments"
 BYTES = "application/octet-stream"
+PARSED = 2 << 20
+"""Bytes of a JSON body that the loop may have to read; larger contents are put, and read in a process of the pool."""
 
 _get = partial(Route, method="GET", scope=READ)
 _post = partial(Route, method="POST", scope=WRITE)
@@ -58,7 +60,7 @@ def routes(
         # -- documents --
         _get(path=DOCUMENTS, handler=shelf.list, summary="List documents", query=m.Documents, answer=Page[m.Document]),
         _post(path=DOCUMENTS, handler=calls.make, summary="Make a document", body=m.NewDocument, answer=m.Document,
-              status=201, max_body=body * 2, problems=(InTrash, Unreadable)),
+              status=201, max_body=min(body, PARSED), problems=(InTrash, Unreadable)),
         _post(path=f"{DOCUMENTS}:batch", handler=calls.batch, summary="Change several documents", body=m.Batch,
               answer=m.BatchResults, cost=10),
         _get(path=DOCUMENT, handler=calls.document, summary="Read a document's properties", answer=m.Document),
@@ -88,7 +90,7 @@ def routes(
              answer=m.ContentWritten, raw=True, consumes=BODIES, max_body=body,
              problems=(PreconditionRequired, *writing)),
         _patch(path=f"{DOCUMENT}/content", handler=contents.patch, summary="Change parts of a document's content",
-               query=m.PatchQuery, body=Patch, answer=m.ContentWritten, max_body=body, problems=writing),
+               query=m.PatchQuery, body=Patch, answer=m.ContentWritten, max_body=min(body, PARSED), problems=writing),
         _get(path=f"{DOCUMENT}/updates", handler=contents.updates, summary="Read a document as a Yjs update",
              query=m.UpdatesQuery, produces=(BYTES,), problems=(Unreadable,)),
         _post(path=f"{DOCUMENT}/updates", handler=contents.add, summary="Put a Yjs update into a document", raw=True,
