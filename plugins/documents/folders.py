@@ -214,6 +214,8 @@ class Folders:
                 for one in documents
             ]
             await library.outbox.add_many(connection, told)
+            event = events.FolderTrashed(folder_id=str(row["id"]), workspace_id=str(row["workspace"]))
+            await library.tell(connection, event, row["id"], principal)
             found = await self._hold(connection, row["id"])
         await library.recheck(*(one["id"] for one in documents))
         return found
@@ -262,6 +264,10 @@ class Folders:
             ]
             await library.outbox.add_many(connection, told)
             found = await self._hold(connection, row["id"])
+            event = events.FolderRestored(
+                folder_id=str(row["id"]), workspace_id=str(row["workspace"]), parent_id=str(found["parent"] or "")
+            )
+            await library.tell(connection, event, row["id"], principal)
         await library.recheck(*(one["id"] for one in documents))
         return found
 

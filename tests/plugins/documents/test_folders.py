@@ -103,3 +103,5 @@ async def test_trash(office: Any) -> None:
     assert (out["state"], out["folder"]) == ("active", None)
     again = await office.done("POST", f"/v1/folders/{top}:restore", {"folder": None})
     assert again["trashed"] is None
+    told = ["folder.created", "folder.trashed", "folder.restored", "folder.trashed", "folder.restored"]
+    assert await office.events(top) == told

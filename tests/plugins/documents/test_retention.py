@@ -41,7 +41,7 @@ async def test_trash_is_emptied(office: Any) -> None:
         assert (await office.refused("GET", path))[0] == 404
     room = RoomId(inside.rpartition("/")[2])
     assert (await office.plugin.library.rooms.state(room)).update == b"\0\0"
-    assert await office.events(top) == ["folder.created", "folder.deleted"]
+    assert await office.events(top) == ["folder.created", "folder.trashed", "folder.deleted"]
     assert (await office.done("GET", younger))["state"] == "trashed"
     assert (await office.done("GET", kept))["state"] == "active"
 

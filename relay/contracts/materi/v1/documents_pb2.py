@@ -26,7 +26,7 @@ _sym_db = _symbol_database.Default()
 from relay.contracts.materi.v1 import envelope_pb2 as materi_dot_v1_dot_envelope__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19materi/v1/documents.proto\x12\tmateri.v1\x1a\x18materi/v1/envelope.proto\"\x8d\x01\n\x0f\x44ocumentCreated\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x11\n\tfolder_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x13\n\x0b\x63opied_from\x18\x05 \x01(\t:\x18\xea\xe0\x18\x10\x64ocument.created\xf0\xe0\x18\x01\"v\n\x0f\x44ocumentUpdated\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\x12\r\n\x05title\x18\x04 \x01(\t:\x18\xea\xe0\x18\x10\x64ocument.updated\xf0\xe0\x18\x01\"\x96\x01\n\rDocumentMoved\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x18\n\x10workspace_before\x18\x02 \x01(\t\x12\x15\n\rfolder_before\x18\x03 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x04 \x01(\t\x12\x11\n\tfolder_id\x18\x05 \x01(\t:\x16\xea\xe0\x18\x0e\x64ocument.moved\xf0\xe0\x18\x01\"X\n\x10\x44ocumentArchived\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x19\xea\xe0\x18\x11\x64ocument.archived\xf0\xe0\x18\x01\"\\\n\x12\x44ocumentUnarchived\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x1b\xea\xe0\x18\x13\x64ocument.unarchived\xf0\xe0\x18\x01\"V\n\x0f\x44ocumentTrashed\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x18\xea\xe0\x18\x10\x64ocument.trashed\xf0\xe0\x18\x01\"k\n\x10\x44ocumentRestored\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x11\n\tfolder_id\x18\x03 \x01(\t:\x19\xea\xe0\x18\x11\x64ocument.restored\xf0\xe0\x18\x01\"V\n\x0f\x44ocumentDeleted\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x18\xea\xe0\x18\x10\x64ocument.deleted\xf0\xe0\x18\x01\"q\n\rFolderCreated\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x11\n\tparent_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t:\x16\xea\xe0\x18\x0e\x66older.created\xf0\xe0\x18\x01\"^\n\rFolderUpdated\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t:\x16\xea\xe0\x18\x0e\x66older.updated\xf0\xe0\x18\x01\"v\n\x0b\x46olderMoved\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x15\n\rparent_before\x18\x03 \x01(\t\x12\x11\n\tparent_id\x18\x04 \x01(\t:\x14\xea\xe0\x18\x0c\x66older.moved\xf0\xe0\x18\x01\"P\n\rFolderDeleted\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x16\xea\xe0\x18\x0e\x66older.deleted\xf0\xe0\x18\x01\"\xb7\x01\n\x0cGrantChanged\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12.\n\rresource_kind\x18\x02 \x01(\x0e\x32\x17.materi.v1.ResourceKind\x12\x14\n\x0cgrantee_kind\x18\x03 \x01(\t\x12\x12\n\ngrantee_id\x18\x04 \x01(\t\x12\x13\n\x0brole_before\x18\x05 \x01(\t\x12\x0c\n\x04role\x18\x06 \x01(\t:\x15\xea\xe0\x18\rgrant.changed\xf0\xe0\x18\x01\"\x92\x01\n\x10ShareLinkCreated\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x13\n\x0bresource_id\x18\x02 \x01(\t\x12.\n\rresource_kind\x18\x03 \x01(\x0e\x32\x17.materi.v1.ResourceKind\x12\x0c\n\x04role\x18\x04 \x01(\t:\x1a\xea\xe0\x18\x12share_link.created\xf0\xe0\x18\x01\"T\n\x10ShareLinkRevoked\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x13\n\x0bresource_id\x18\x02 \x01(\t:\x1a\xea\xe0\x18\x12share_link.revoked\xf0\xe0\x18\x01\"\x88\x01\n\x12InheritanceChanged\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12.\n\rresource_kind\x18\x02 \x01(\x0e\x32\x17.materi.v1.ResourceKind\x12\x10\n\x08inherits\x18\x03 \x01(\x08:\x1b\xea\xe0\x18\x13inheritance.changed\xf0\xe0\x18\x01\"\x84\x01\n\x0f\x41\x63\x63\x65ssRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bresource_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t:\x18\xea\xe0\x18\x10\x61\x63\x63\x65ss.requested\xf0\xe0\x18\x01\"o\n\rAccessDecided\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bresource_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t:\x16\xea\xe0\x18\x0e\x61\x63\x63\x65ss.decided\xf0\xe0\x18\x01\"s\n\x0eVersionCreated\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x12\n\nversion_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tautomatic\x18\x04 \x01(\x08:\x17\xea\xe0\x18\x0fversion.created\xf0\xe0\x18\x01\"T\n\x0fVersionRestored\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x12\n\nversion_id\x18\x02 \x01(\t:\x18\xea\xe0\x18\x10version.restored\xf0\xe0\x18\x01\"\x87\x01\n\x0f\x41ttachmentAdded\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x15\n\rattachment_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x0c\n\x04size\x18\x05 \x01(\x04:\x18\xea\xe0\x18\x10\x61ttachment.added\xf0\xe0\x18\x01\"[\n\x11\x41ttachmentRemoved\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x15\n\rattachment_id\x18\x02 \x01(\t:\x1a\xea\xe0\x18\x12\x61ttachment.removed\xf0\xe0\x18\x01\"f\n\x10\x44ocumentExported\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x12\n\nversion_id\x18\x03 \x01(\t:\x19\xea\xe0\x18\x11\x64ocument.exported\xf0\xe0\x18\x01*\x80\x01\n\x0cResourceKind\x12\x1d\n\x19RESOURCE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESOURCE_KIND_DOCUMENT\x10\x01\x12\x18\n\x14RESOURCE_KIND_FOLDER\x10\x02\x12\x1b\n\x17RESOURCE_KIND_WORKSPACE\x10\x03\x42\r\xea\xe0\x18\tdocumentsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19materi/v1/documents.proto\x12\tmateri.v1\x1a\x18materi/v1/envelope.proto\"\x8d\x01\n\x0f\x44ocumentCreated\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x11\n\tfolder_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x13\n\x0b\x63opied_from\x18\x05 \x01(\t:\x18\xea\xe0\x18\x10\x64ocument.created\xf0\xe0\x18\x01\"v\n\x0f\x44ocumentUpdated\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\x12\r\n\x05title\x18\x04 \x01(\t:\x18\xea\xe0\x18\x10\x64ocument.updated\xf0\xe0\x18\x01\"\x96\x01\n\rDocumentMoved\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x18\n\x10workspace_before\x18\x02 \x01(\t\x12\x15\n\rfolder_before\x18\x03 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x04 \x01(\t\x12\x11\n\tfolder_id\x18\x05 \x01(\t:\x16\xea\xe0\x18\x0e\x64ocument.moved\xf0\xe0\x18\x01\"X\n\x10\x44ocumentArchived\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x19\xea\xe0\x18\x11\x64ocument.archived\xf0\xe0\x18\x01\"\\\n\x12\x44ocumentUnarchived\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x1b\xea\xe0\x18\x13\x64ocument.unarchived\xf0\xe0\x18\x01\"V\n\x0f\x44ocumentTrashed\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x18\xea\xe0\x18\x10\x64ocument.trashed\xf0\xe0\x18\x01\"k\n\x10\x44ocumentRestored\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x11\n\tfolder_id\x18\x03 \x01(\t:\x19\xea\xe0\x18\x11\x64ocument.restored\xf0\xe0\x18\x01\"V\n\x0f\x44ocumentDeleted\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x18\xea\xe0\x18\x10\x64ocument.deleted\xf0\xe0\x18\x01\"q\n\rFolderCreated\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x11\n\tparent_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t:\x16\xea\xe0\x18\x0e\x66older.created\xf0\xe0\x18\x01\"^\n\rFolderUpdated\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t:\x16\xea\xe0\x18\x0e\x66older.updated\xf0\xe0\x18\x01\"v\n\x0b\x46olderMoved\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x15\n\rparent_before\x18\x03 \x01(\t\x12\x11\n\tparent_id\x18\x04 \x01(\t:\x14\xea\xe0\x18\x0c\x66older.moved\xf0\xe0\x18\x01\"P\n\rFolderTrashed\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x16\xea\xe0\x18\x0e\x66older.trashed\xf0\xe0\x18\x01\"e\n\x0e\x46olderRestored\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x11\n\tparent_id\x18\x03 \x01(\t:\x17\xea\xe0\x18\x0f\x66older.restored\xf0\xe0\x18\x01\"P\n\rFolderDeleted\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t:\x16\xea\xe0\x18\x0e\x66older.deleted\xf0\xe0\x18\x01\"\xb7\x01\n\x0cGrantChanged\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12.\n\rresource_kind\x18\x02 \x01(\x0e\x32\x17.materi.v1.ResourceKind\x12\x14\n\x0cgrantee_kind\x18\x03 \x01(\t\x12\x12\n\ngrantee_id\x18\x04 \x01(\t\x12\x13\n\x0brole_before\x18\x05 \x01(\t\x12\x0c\n\x04role\x18\x06 \x01(\t:\x15\xea\xe0\x18\rgrant.changed\xf0\xe0\x18\x01\"\x92\x01\n\x10ShareLinkCreated\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x13\n\x0bresource_id\x18\x02 \x01(\t\x12.\n\rresource_kind\x18\x03 \x01(\x0e\x32\x17.materi.v1.ResourceKind\x12\x0c\n\x04role\x18\x04 \x01(\t:\x1a\xea\xe0\x18\x12share_link.created\xf0\xe0\x18\x01\"T\n\x10ShareLinkRevoked\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x13\n\x0bresource_id\x18\x02 \x01(\t:\x1a\xea\xe0\x18\x12share_link.revoked\xf0\xe0\x18\x01\"\x88\x01\n\x12InheritanceChanged\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12.\n\rresource_kind\x18\x02 \x01(\x0e\x32\x17.materi.v1.ResourceKind\x12\x10\n\x08inherits\x18\x03 \x01(\x08:\x1b\xea\xe0\x18\x13inheritance.changed\xf0\xe0\x18\x01\"\x84\x01\n\x0f\x41\x63\x63\x65ssRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bresource_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t:\x18\xea\xe0\x18\x10\x61\x63\x63\x65ss.requested\xf0\xe0\x18\x01\"o\n\rAccessDecided\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bresource_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t:\x16\xea\xe0\x18\x0e\x61\x63\x63\x65ss.decided\xf0\xe0\x18\x01\"s\n\x0eVersionCreated\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x12\n\nversion_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tautomatic\x18\x04 \x01(\x08:\x17\xea\xe0\x18\x0fversion.created\xf0\xe0\x18\x01\"T\n\x0fVersionRestored\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x12\n\nversion_id\x18\x02 \x01(\t:\x18\xea\xe0\x18\x10version.restored\xf0\xe0\x18\x01\"\x87\x01\n\x0f\x41ttachmentAdded\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x15\n\rattachment_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x0c\n\x04size\x18\x05 \x01(\x04:\x18\xea\xe0\x18\x10\x61ttachment.added\xf0\xe0\x18\x01\"[\n\x11\x41ttachmentRemoved\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x15\n\rattachment_id\x18\x02 \x01(\t:\x1a\xea\xe0\x18\x12\x61ttachment.removed\xf0\xe0\x18\x01\"f\n\x10\x44ocumentExported\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x12\n\nversion_id\x18\x03 \x01(\t:\x19\xea\xe0\x18\x11\x64ocument.exported\xf0\xe0\x18\x01*\x80\x01\n\x0cResourceKind\x12\x1d\n\x19RESOURCE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESOURCE_KIND_DOCUMENT\x10\x01\x12\x18\n\x14RESOURCE_KIND_FOLDER\x10\x02\x12\x1b\n\x17RESOURCE_KIND_WORKSPACE\x10\x03\x42\r\xea\xe0\x18\tdocumentsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +56,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FOLDERUPDATED']._serialized_options = b'\352\340\030\016folder.updated\360\340\030\001'
   _globals['_FOLDERMOVED']._loaded_options = None
   _globals['_FOLDERMOVED']._serialized_options = b'\352\340\030\014folder.moved\360\340\030\001'
+  _globals['_FOLDERTRASHED']._loaded_options = None
+  _globals['_FOLDERTRASHED']._serialized_options = b'\352\340\030\016folder.trashed\360\340\030\001'
+  _globals['_FOLDERRESTORED']._loaded_options = None
+  _globals['_FOLDERRESTORED']._serialized_options = b'\352\340\030\017folder.restored\360\340\030\001'
   _globals['_FOLDERDELETED']._loaded_options = None
   _globals['_FOLDERDELETED']._serialized_options = b'\352\340\030\016folder.deleted\360\340\030\001'
   _globals['_GRANTCHANGED']._loaded_options = None
@@ -80,8 +84,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTACHMENTREMOVED']._serialized_options = b'\352\340\030\022attachment.removed\360\340\030\001'
   _globals['_DOCUMENTEXPORTED']._loaded_options = None
   _globals['_DOCUMENTEXPORTED']._serialized_options = b'\352\340\030\021document.exported\360\340\030\001'
-  _globals['_RESOURCEKIND']._serialized_start=2712
-  _globals['_RESOURCEKIND']._serialized_end=2840
+  _globals['_RESOURCEKIND']._serialized_start=2897
+  _globals['_RESOURCEKIND']._serialized_end=3025
   _globals['_DOCUMENTCREATED']._serialized_start=67
   _globals['_DOCUMENTCREATED']._serialized_end=208
   _globals['_DOCUMENTUPDATED']._serialized_start=210
@@ -104,28 +108,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FOLDERUPDATED']._serialized_end=1161
   _globals['_FOLDERMOVED']._serialized_start=1163
   _globals['_FOLDERMOVED']._serialized_end=1281
-  _globals['_FOLDERDELETED']._serialized_start=1283
-  _globals['_FOLDERDELETED']._serialized_end=1363
-  _globals['_GRANTCHANGED']._serialized_start=1366
-  _globals['_GRANTCHANGED']._serialized_end=1549
-  _globals['_SHARELINKCREATED']._serialized_start=1552
-  _globals['_SHARELINKCREATED']._serialized_end=1698
-  _globals['_SHARELINKREVOKED']._serialized_start=1700
-  _globals['_SHARELINKREVOKED']._serialized_end=1784
-  _globals['_INHERITANCECHANGED']._serialized_start=1787
-  _globals['_INHERITANCECHANGED']._serialized_end=1923
-  _globals['_ACCESSREQUESTED']._serialized_start=1926
-  _globals['_ACCESSREQUESTED']._serialized_end=2058
-  _globals['_ACCESSDECIDED']._serialized_start=2060
-  _globals['_ACCESSDECIDED']._serialized_end=2171
-  _globals['_VERSIONCREATED']._serialized_start=2173
-  _globals['_VERSIONCREATED']._serialized_end=2288
-  _globals['_VERSIONRESTORED']._serialized_start=2290
-  _globals['_VERSIONRESTORED']._serialized_end=2374
-  _globals['_ATTACHMENTADDED']._serialized_start=2377
-  _globals['_ATTACHMENTADDED']._serialized_end=2512
-  _globals['_ATTACHMENTREMOVED']._serialized_start=2514
-  _globals['_ATTACHMENTREMOVED']._serialized_end=2605
-  _globals['_DOCUMENTEXPORTED']._serialized_start=2607
-  _globals['_DOCUMENTEXPORTED']._serialized_end=2709
+  _globals['_FOLDERTRASHED']._serialized_start=1283
+  _globals['_FOLDERTRASHED']._serialized_end=1363
+  _globals['_FOLDERRESTORED']._serialized_start=1365
+  _globals['_FOLDERRESTORED']._serialized_end=1466
+  _globals['_FOLDERDELETED']._serialized_start=1468
+  _globals['_FOLDERDELETED']._serialized_end=1548
+  _globals['_GRANTCHANGED']._serialized_start=1551
+  _globals['_GRANTCHANGED']._serialized_end=1734
+  _globals['_SHARELINKCREATED']._serialized_start=1737
+  _globals['_SHARELINKCREATED']._serialized_end=1883
+  _globals['_SHARELINKREVOKED']._serialized_start=1885
+  _globals['_SHARELINKREVOKED']._serialized_end=1969
+  _globals['_INHERITANCECHANGED']._serialized_start=1972
+  _globals['_INHERITANCECHANGED']._serialized_end=2108
+  _globals['_ACCESSREQUESTED']._serialized_start=2111
+  _globals['_ACCESSREQUESTED']._serialized_end=2243
+  _globals['_ACCESSDECIDED']._serialized_start=2245
+  _globals['_ACCESSDECIDED']._serialized_end=2356
+  _globals['_VERSIONCREATED']._serialized_start=2358
+  _globals['_VERSIONCREATED']._serialized_end=2473
+  _globals['_VERSIONRESTORED']._serialized_start=2475
+  _globals['_VERSIONRESTORED']._serialized_end=2559
+  _globals['_ATTACHMENTADDED']._serialized_start=2562
+  _globals['_ATTACHMENTADDED']._serialized_end=2697
+  _globals['_ATTACHMENTREMOVED']._serialized_start=2699
+  _globals['_ATTACHMENTREMOVED']._serialized_end=2790
+  _globals['_DOCUMENTEXPORTED']._serialized_start=2792
+  _globals['_DOCUMENTEXPORTED']._serialized_end=2894
 # @@protoc_insertion_point(module_scope)

@@ -136,6 +136,24 @@ class FolderMoved(_message.Message):
     parent_id: str
     def __init__(self, folder_id: _Optional[str] = ..., workspace_id: _Optional[str] = ..., parent_before: _Optional[str] = ..., parent_id: _Optional[str] = ...) -> None: ...
 
+class FolderTrashed(_message.Message):
+    __slots__ = ("folder_id", "workspace_id")
+    FOLDER_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    folder_id: str
+    workspace_id: str
+    def __init__(self, folder_id: _Optional[str] = ..., workspace_id: _Optional[str] = ...) -> None: ...
+
+class FolderRestored(_message.Message):
+    __slots__ = ("folder_id", "workspace_id", "parent_id")
+    FOLDER_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    folder_id: str
+    workspace_id: str
+    parent_id: str
+    def __init__(self, folder_id: _Optional[str] = ..., workspace_id: _Optional[str] = ..., parent_id: _Optional[str] = ...) -> None: ...
+
 class FolderDeleted(_message.Message):
     __slots__ = ("folder_id", "workspace_id")
     FOLDER_ID_FIELD_NUMBER: _ClassVar[int]
