@@ -78,7 +78,8 @@ class Dispatch:
                 opened = circuit.failed()
                 extra = {"hook": hook.__qualname__, "seconds": circuit.rest if opened else 0.0}
                 log.error("a plugin failed to answer", extra=extra, exc_info=error)
-                raise Deny(UNDECIDED, closing.INTERNAL.code) from error
+                late = isinstance(error, TimeoutError)
+                raise Deny(UNDECIDED, (closing.OVERLOADED if late else closing.INTERNAL).code) from error
             circuit.succeeded()
             if answer is not None:
                 return answer

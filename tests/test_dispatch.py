@@ -95,7 +95,7 @@ async def test_slow_plugin() -> None:
 
     with pytest.raises(Deny) as denied:
         await Dispatch([Slow()], deadline=0.01).ask_join(JOIN)
-    assert denied.value.code == closing.INTERNAL.code
+    assert denied.value.code == closing.OVERLOADED.code
 
 
 def test_unknown_hook() -> None:
