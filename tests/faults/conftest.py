@@ -25,9 +25,7 @@ def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., R
     `environment`: further variables."""
     started: list[Relay] = []
 
-    def start(
-        *flags: str, postgres: str = "", valkey: str = "", environment: Mapping[str, str] | None = None
-    ) -> Relay:
+    def start(*flags: str, postgres: str = "", valkey: str = "", environment: Mapping[str, str] | None = None) -> Relay:
         services = {"DATABASE_URL": postgres, "REDIS_URL": valkey}
         given = {name: url for name, url in services.items() if url} | dict(environment or {})
         flags = "--reconnect-jitter", "0.2", *flags  # the last of a flag counts
