@@ -88,8 +88,10 @@ def judge(
         p95("document opened", limits.join_p95, [r for r in rows if r.method == "JOIN"])
     if api:
         p95("API", limits.api_p95, [r for r in rows if r.method in API])
-    requests = sum(row.requests for row in rows)
-    share = sum(row.failures for row in rows) / requests if requests else None
+    # What was asked of the server, each once: not how often an edit was seen, nor what the generator says of itself.
+    asked = [row for row in rows if row.method != "GENERATOR" and (row.method, row.name) != ("EDIT", "seen")]
+    requests = sum(row.requests for row in asked)
+    share = sum(row.failures for row in asked) / requests if requests else None
     verdicts.append(Verdict("errors, share of requests", share, limits.errors, ""))
     verdicts.append(Verdict("exceptions in users", float(exceptions), 0.0, ""))
     return verdicts

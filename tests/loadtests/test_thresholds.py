@@ -53,6 +53,7 @@ def test_errors_losses_and_exceptions() -> None:
     failing = [*ROWS, Row("CONNECTION", "ended", 1, 1, {0: 1})]
     assert broken(failing) == ["errors, share of requests"]
     assert broken([*failing, Row("GET", "/livez", 10_000, 0, {1: 10_000})]) == []
+    assert broken([*failing, Row("GENERATOR", "lag", 10_000, 0, {1: 10_000})]) == ["errors, share of requests"]
     assert broken(ROWS, lost=1) == ["acknowledged edits lost"]
     assert broken(ROWS, lost=None) == ["acknowledged edits lost"]
     assert broken(ROWS, exceptions=1) == ["exceptions in users"]
