@@ -2,6 +2,7 @@
 
     python -m benchmarks.compare                           everything, in under 20 minutes
     python -m benchmarks.compare --scenarios room50,pair --servers relay,hocuspocus --repeats 5
+    python -m benchmarks.compare --at ws://127.0.0.1:8080/ws/{room} --pid 4711 --scenarios room50
     python -m benchmarks.compare --list
 
 Peers are installed below --cache, once. Servers take turns, each run on a fresh one. Figures, table and plots are in
@@ -14,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from benchmarks.compare.machine import described
 from benchmarks.compare.measurement import ROOT, Bench, disturbed, failed, saturated
 from benchmarks.compare.report import markdown
 from benchmarks.compare.scenarios import CORE, SCENARIOS, Scenario
-from benchmarks.compare.servers import CACHE, SERVERS, NotInstalled, Server, install
+from benchmarks.compare.servers import CACHE, GIVEN, SERVERS, Given, NotInstalled, Server, install
 
 __all__ = ["main", "pinned"]
 
@@ -47,6 +49,11 @@ def main() -> int:
     parser.add_argument("--load-cores", default="", help="default: the second")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where peers are installed; default %(default)s")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results", help="default %(default)s")
+    parser.add_argument("--at", default="", metavar="URL", help="measure a server that runs already, alone: with "
+                        "`{room}` in the URL over y-websocket, without over Hocuspocus")  # fmt: skip
+    parser.add_argument("--pid", type=int, default=0, help="of that server's first process, to see its CPU")
+    parser.add_argument("--key", default="", help="PEM file with a private RSA key, to sign that server's tokens with")
+    parser.add_argument("--anywhere", action="store_true", help="that server need not be this machine")
     parser.add_argument("--list", action="store_true", help="the scenarios and servers")
     options = parser.parse_args()
     if options.list:
@@ -60,6 +67,13 @@ def main() -> int:
         servers = [SERVERS[name] for name in options.servers.split(",")]
     except KeyError as error:
         parser.error(f"there is no {error}: see --list")
+    given: list[Server | Given] = []
+    if options.at:
+        try:
+            given = [Given(options.at, options.pid, options.key, options.anywhere)]
+        except ValueError as error:
+            parser.error(str(error))
+        servers = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped with us
     bench = Bench(
         options.cache,
@@ -83,7 +97,7 @@ def main() -> int:
         "load_cores": ",".join(map(str, sorted(bench.load_cores))), "disturbed": 0,
     }  # fmt: skip
     named = options.servers != parser.get_default("servers")
-    runs = _runs(bench, scenarios, servers, options.repeats, options.minutes * 60, named)
+    runs = _runs(bench, scenarios, given or servers, options.repeats, options.minutes * 60, named)
     about["disturbed"] = sum(disturbed(run["result"]) for run in runs)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "compare.json").write_text(json.dumps({"about": about, "runs": runs}, indent=None) + "\n")
@@ -103,7 +117,12 @@ def main() -> int:
 
 
 def _runs(
-    bench: Bench, scenarios: list[Scenario], servers: list[Server], repeats: int, budget: float, everywhere: bool
+    bench: Bench,
+    scenarios: list[Scenario],
+    servers: Sequence[Server | Given],
+    repeats: int,
+    budget: float,
+    everywhere: bool,
 ) -> list[dict[str, Any]]:
     """All of them, servers taking turns; the first round is whole, later ones end with the budget."""
     started = time.monotonic()
@@ -112,13 +131,18 @@ def _runs(
         for scenario in scenarios:
             if repeat and (scenario not in CORE or time.monotonic() - started > budget):
                 continue
-            there = [s for s in servers if everywhere or not s.scenarios or scenario.name in s.scenarios]
+            there = [s for s in servers if everywhere or _takes_part(s, scenario)]
             for server in there if repeat % 2 == 0 else there[::-1]:
+                name = GIVEN if isinstance(server, Given) else server.name
                 result = bench.measure(scenario, server)
-                runs.append({"scenario": scenario.name, "server": server.name, "repeat": repeat, "result": result})
-                print(f"{time.monotonic() - started:6.0f} s  {scenario.name:16} {server.name:12} {_said(result)}",
+                runs.append({"scenario": scenario.name, "server": name, "repeat": repeat, "result": result})
+                print(f"{time.monotonic() - started:6.0f} s  {scenario.name:16} {name:12} {_said(result)}",
                       flush=True)  # fmt: skip
     return runs
+
+
+def _takes_part(server: Server | Given, scenario: Scenario) -> bool:
+    return isinstance(server, Given) or not server.scenarios or scenario.name in server.scenarios
 
 
 def _said(result: dict[str, Any]) -> str:

@@ -353,7 +353,10 @@ def _hold(order: Order) -> dict[str, Any]:
                           "own_mb": (held[0] - before[0]) / 1e6})  # fmt: skip
         usage = Moment(order.pid).since(began)
         faults = swarm.faults
-    return _usage(usage, len(order.scenario.sizes)) | {"steps": steps, "faults": str(faults)}
+    held_per_byte = sum(step["mb"] for step in steps) * 1e6 / sum(step["bytes"] for step in steps)
+    return _usage(usage, len(order.scenario.sizes)) | {
+        "steps": steps, "held_per_byte": held_per_byte, "faults": str(faults)
+    }  # fmt: skip
 
 
 # -- documents --

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.compare.machine import Moment
 from benchmarks.compare.scenarios import Scenario
-from benchmarks.compare.servers import Running, Server
+from benchmarks.compare.servers import Given, Running, Server
 
 __all__ = ["DISTURBED", "SATURATED", "Bench", "disturbed", "failed", "saturated"]
 
@@ -37,11 +37,11 @@ class Bench:
     quiet: float = 3.0
     """Seconds to wait, at most, for others to be quiet before a run."""
 
-    def measure(self, scenario: Scenario, server: Server) -> dict[str, Any]:
+    def measure(self, scenario: Scenario, server: Server | Given) -> dict[str, Any]:
         """The generator's result, or what went wrong under `error`."""
         self._wait()
         try:
-            with Running(server, self.cache, set(self.server_cores)) as running:
+            with server if isinstance(server, Given) else self._fresh(server) as running:
                 order = {
                     "scenario": asdict(scenario), "target": list(running.target), "pid": running.pid,
                     "key": running.key, "prewarm": self.prewarm, "warmup": self.warmup, "seconds": self.seconds,
@@ -58,6 +58,9 @@ class Bench:
             return {"error": f"the generator failed: {done.stderr.strip()[-1500:]}"}
         result: dict[str, Any] = json.loads(done.stdout)
         return result
+
+    def _fresh(self, server: Server) -> Running:
+        return Running(server, self.cache, set(self.server_cores))
 
     def _wait(self) -> None:
         ends = time.monotonic() + self.quiet

@@ -17,7 +17,8 @@ from benchmarks.compare.scenarios import SCENARIOS
 __all__ = ["draw"]
 
 COLOURS = {
-    "relay": "#1b6ca8", "relay-hp": "#6fb1e0", "hocuspocus": "#d1495b", "y-websocket": "#edae49", "pycrdt": "#66a182"
+    "relay": "#1b6ca8", "relay-hp": "#6fb1e0", "hocuspocus": "#d1495b", "y-websocket": "#edae49", "pycrdt": "#66a182",
+    "given": "#444444",
 }  # fmt: skip
 SIZES = {"pair": 2, "size10": 10, "room50": 50, "size200": 200, "room500": 500}
 """Scenarios of one room, by its clients."""

@@ -7,14 +7,16 @@ from typing import Any
 
 from benchmarks.compare.measurement import SATURATED, disturbed, failed, saturated
 from benchmarks.compare.scenarios import SCENARIOS, Scenario
-from benchmarks.compare.servers import SERVERS
+from benchmarks.compare.servers import GIVEN, SERVERS
 
 __all__ = ["Row", "best", "markdown", "rows"]
 
 FIGURES = (
     "cpu_us", "own_cpu_us", "per_s", "p50_ms", "p95_ms", "p99_ms", "memory_mb", "per_connection_kb",
-    "own_per_connection_kb", "generator", "server",
+    "own_per_connection_kb", "held_per_byte", "generator", "server",
 )  # fmt: skip
+FREE = ("closed", "join", "return", "idle")
+"""Kinds of scenarios that go as fast as the server does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def rows(runs: Iterable[dict[str, Any]]) -> list[Row]:
     for run in runs:
         grouped.setdefault((run["scenario"], run["server"]), []).append(run["result"])
     order = list(SCENARIOS)
-    servers = list(SERVERS)
+    servers = [*SERVERS, GIVEN]
     made = []
     for name, server in sorted(grouped, key=lambda pair: (order.index(pair[0]), servers.index(pair[1]))):
         results = grouped[name, server]
@@ -63,7 +65,9 @@ def rows(runs: Iterable[dict[str, Any]]) -> list[Row]:
 
 def best(among: Sequence[Row], figure: str, *, most: bool = False) -> float | None:
     """The best of the peers' medians."""
-    found = [row.median[figure] for row in among if SERVERS[row.server].peer and figure in row.median]
+    found = [
+        row.median[figure] for row in among if row.server != GIVEN and SERVERS[row.server].peer and figure in row.median
+    ]
     return (max if most else min)(found) if found else None
 
 
@@ -96,7 +100,9 @@ def _about(about: dict[str, Any]) -> list[str]:
 
 
 def _overview(made: list[Row]) -> list[str]:
-    servers = list(dict.fromkeys(row.server for row in sorted(made, key=lambda row: list(SERVERS).index(row.server))))
+    servers = list(
+        dict.fromkeys(row.server for row in sorted(made, key=lambda row: [*SERVERS, GIVEN].index(row.server)))
+    )
     head = ["scenario", "per", *servers, "relay : best peer, CPU", "per second"]
     out = ["CPU µs, and p95 in ms.", "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for scenario in dict.fromkeys(row.scenario.name for row in made):
@@ -109,8 +115,8 @@ def _overview(made: list[Row]) -> list[str]:
         for figure, most in (("cpu_us", False), ("per_s", True)):
             peer = best(list(there.values()), figure, most=most)
             shown = ours is not None and figure in ours.median and peer
-            closed = figure != "per_s" or SCENARIOS[scenario].kind in ("closed", "join", "return")
-            cells.append(f"{ours.median[figure] / peer:.2f}" if shown and closed and ours and peer else "")
+            told = figure != "per_s" or SCENARIOS[scenario].kind in FREE
+            cells.append(f"{ours.median[figure] / peer:.2f}" if shown and told and ours and peer else "")
         out.append("| " + " | ".join(cells) + " |")
     return out
 
@@ -127,7 +133,8 @@ def _detail(scenario: Scenario, there: list[Row]) -> list[str]:
     out = [f"## {scenario.name}: {scenario.what}", ""]
     columns = [("CPU µs", "cpu_us"), ("own", "own_cpu_us"), (f"{unit}s/s", "per_s"), ("p50 ms", "p50_ms"),
                ("p95 ms", "p95_ms"), ("p99 ms", "p99_ms"), ("KiB each", "per_connection_kb"),
-               ("own KiB each", "own_per_connection_kb"), ("MB held", "memory_mb")]  # fmt: skip
+               ("own KiB each", "own_per_connection_kb"), ("bytes held per byte", "held_per_byte"),
+               ("MB held", "memory_mb")]  # fmt: skip
     columns = [column for column in columns if any(column[1] in row.median for row in there)]
     cpu, late, rate = best(there, "cpu_us"), best(there, "p95_ms"), best(there, "per_s", most=True)
     head = ["server", *(name for name, _ in columns), "CPU : best peer", "p95 - best peer", "per s : best peer", "busy",
@@ -140,7 +147,7 @@ def _detail(scenario: Scenario, there: list[Row]) -> list[str]:
             cells.append(_spread(row, figure))
         cells.append(f"{row.median['cpu_us'] / cpu:.2f}" if cpu and row.runs else "")
         cells.append(f"{row.median['p95_ms'] - late:+.2f} ms" if late and "p95_ms" in row.median else "")
-        cells.append(f"{row.median['per_s'] / rate:.2f}" if rate and row.runs else "")
+        cells.append(f"{row.median['per_s'] / rate:.2f}" if rate and row.runs and scenario.kind in FREE else "")
         busy = f"{row.median['server']:.0%}, generator {row.median['generator']:.0%}" if row.runs else ""
         cells += [busy, f"{row.runs}" + (f", {row.runs - row.quiet} disturbed" if row.quiet < row.runs else "")]
         out.append("| " + " | ".join(cells) + " |")

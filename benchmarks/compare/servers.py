@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from typing import Self
 from benchmarks.compare.swarm import Target
 from benchmarks.compare.tokens import key_pair
 
-__all__ = ["CACHE", "SERVERS", "NotInstalled", "Running", "Server", "install"]
+__all__ = ["CACHE", "GIVEN", "SERVERS", "Given", "NotInstalled", "Running", "Server", "install"]
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "materi-relay-bench"
 LAUNCHERS = Path(__file__).parent / "launchers"
@@ -129,6 +130,34 @@ def _said(command: list[str | Path], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotInstalled(f"{' '.join(map(str, command))} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+
+
+GIVEN = "given"
+"""Name of a server that runs already."""
+
+
+class Given:
+    """A server that runs already, as long as the `with` block: neither started nor stopped.
+
+    url: `ws://host:port/path`, with `{room}` in the path where that is the y-websocket protocol, without where it is
+    Hocuspocus; pid: of its first process, 0 where its CPU can't be seen; key: PEM file to sign tokens with; anywhere:
+    it need not be this machine. Raises ValueError for another kind of URL.
+    """
+
+    def __init__(self, url: str, pid: int = 0, key: str = "", anywhere: bool = False) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme != "ws" or not parts.hostname:
+            raise ValueError(f"{url} is no ws://host:port/path")
+        hocuspocus = "{room}" not in parts.path
+        self.target = Target(parts.hostname, parts.port or 80, parts.path or "/", hocuspocus, anywhere)
+        self.server = Server(GIVEN, url, "", hocuspocus, self.target.path)
+        self.pid, self.key = pid, key
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 class Running:
