@@ -77,12 +77,12 @@ class Client(asyncio.Protocol):
         self._syncing = False
 
     @classmethod
-    async def connect(cls, port: int, room: str, *, join: bool = True, vector: bytes = b"\0") -> Self:
+    async def connect(cls, port: int, room: str, *, join: bool = True, vector: bytes = b"\0", token: str = "") -> Self:
         """Connect; `join`: ask for the document past `vector`, without waiting for it."""
         loop = asyncio.get_running_loop()
         _, client = await loop.create_connection(cls, "127.0.0.1", port)
         client.transport.write(
-            f"GET /ws/{room}?ack=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET /ws/{room}?ack=1{f'&token={token}' if token else ''} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         if join:
