@@ -1,6 +1,6 @@
 """How long does the API take, and an edit, while a thousand people edit and others call the API?
 
-    python benchmarks/api.py [--documents 10000] [--editors 1000] [--edits 1000] [--calls 200] [--seconds 20] [--json PATH]
+    python benchmarks/api.py [--documents 10000] [--editors 1000] [--edits 1000] [--calls 200] [--json PATH]
 
 A relay with the plugins auth, workspaces and documents, all of it and its services on one core; editors and callers
 on another. So many editors, ten to a document, type so many edits a second altogether; so many calls a second: lists
