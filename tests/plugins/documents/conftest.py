@@ -1,4 +1,4 @@
-"""One API process for each test module, with documents and a stand-in for accounts and workspaces."""
+"""One API process for all tests of documents, with documents and a stand-in for accounts and workspaces."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -65,13 +65,13 @@ class Office:
         return [row["type"] for row in rows]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def office(postgres: str, valkey: Any) -> AsyncIterator[Office]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def office(postgres_server: Any, valkey: Any) -> AsyncIterator[Office]:
     rights, plugin = Rights(), Documents()
     plugin.settings = DocumentsSettings(
         edited_every=0.1, attachment_size=1 << 20, attachment_quota=3 << 20, max_content=1 << 20, bases=5
     )
-    async with running([rights, plugin], postgres=postgres, redis=valkey.url) as shim:
+    async with running([rights, plugin], postgres=postgres_server.create_database(), redis=valkey.url) as shim:
         workspace = await rights.workspace("ada")
         await rights.give(workspace, "eve", "editor")
         await rights.give(workspace, "ken", "commenter")

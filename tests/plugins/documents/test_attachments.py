@@ -11,7 +11,7 @@ import pytest
 
 from plugins.documents.blobs import CHUNK, DatabaseBlobs, DirectoryBlobs
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 BYTES = "application/octet-stream"
 

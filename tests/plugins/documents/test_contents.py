@@ -9,7 +9,7 @@ import pycrdt
 import pytest
 from typists import keystroke
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 YJS = "application/octet-stream"
 MD = "text/markdown"
 

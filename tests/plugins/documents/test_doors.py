@@ -10,7 +10,7 @@ from relay.grants import Principal
 from relay.hooks import JoinAsked
 from relay.types import Actor, RoomId
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def answer(

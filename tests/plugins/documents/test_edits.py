@@ -7,7 +7,7 @@ import pytest
 from relay.hooks import RoomEdited
 from relay.types import Actor, RoomId
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def edited(room: str, *actors: str) -> RoomEdited:

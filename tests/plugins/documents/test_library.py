@@ -10,7 +10,7 @@ import pytest
 from api_shim.ids import uuid7
 from plugins.documents import library
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 MANY = 10_000
 
 
@@ -61,7 +61,7 @@ async def test_many(office: Any) -> None:
             ids, workspace, UUID(folder),
         )  # fmt: skip
     for n in (5, 5000, 9999):
-        await rights.give(ids[n], "guest", "viewer")
+        await rights.give(ids[n], "visitor", "viewer")
     await database.execute("ANALYZE")
     for query, token in (
         (f"filter[workspace]={workspace}", "vic"),
@@ -69,7 +69,7 @@ async def test_many(office: Any) -> None:
         (f"filter[workspace]={workspace}&sort=-created", "vic"),
         (f"filter[folder]={folder}", "vic"),
         ("", "vic"),
-        ("", "guest"),
+        ("", "visitor"),
         (f"filter[workspace]={workspace}&filter[title]=99", "vic"),
     ):
         times = []

@@ -9,7 +9,7 @@ import pytest
 from relay.hooks import RoomEdited
 from relay.types import Actor, RoomId
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_made_and_read(office: Any) -> None:
