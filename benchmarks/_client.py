@@ -81,9 +81,11 @@ class Client(asyncio.Protocol):
         """Connect; `join`: ask for the document past `vector`, without waiting for it."""
         loop = asyncio.get_running_loop()
         _, client = await loop.create_connection(cls, "127.0.0.1", port)
+        named = f"&token={token}" if token else ""
         client.transport.write(
-            f"GET /ws/{room}?ack=1{f'&token={token}' if token else ''} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"GET /ws/{room}?ack=1{named} HTTP/1.1\r\n"
+            "Host: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         if join:
             client.ask(vector)

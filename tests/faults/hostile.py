@@ -100,7 +100,8 @@ class Hostile(Plugin):
         ]  # fmt: skip
 
     async def length(self, call: Call) -> Answer:
-        return Answer(Length(length=len(await call.request.read()), address=call.address))
+        length = sum([len(chunk) async for chunk in call.chunks()])
+        return Answer(Length(length=length, address=call.address))
 
     async def recheck(self, call: Call) -> None:
         room, session = call.query.room, call.query.session
