@@ -63,7 +63,7 @@ def stop(**_: object) -> None:
 @events.quitting.add_listener
 def decide(environment: Environment, **_: object) -> None:
     """Say whether the run kept to its thresholds; locust's exit status follows."""
-    runner = environment.runner
+    runner, options = RUN.runner, RUN.options
     if isinstance(runner, WorkerRunner):
         environment.process_exit_code = 0  # what users ran into is in the master's statistics
         return
@@ -72,7 +72,6 @@ def decide(environment: Environment, **_: object) -> None:
         Row(entry.method, entry.name, entry.num_requests, entry.num_failures, entry.response_times)
         for entry in environment.stats.entries.values()
     ]
-    options = environment.parsed_options
     kinds = environment.user_classes
     lost: int | None = sum(loss.acknowledged - loss.found for loss in RUN.losses)
     if RUN.unread or not RUN.checked:
@@ -80,7 +79,7 @@ def decide(environment: Environment, **_: object) -> None:
     verdicts = judge(
         rows,
         Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)}),
-        edits=any(issubclass(kind, Person) and kind.writes for kind in kinds),
+        edits=any(getattr(kind, "writes", False) for kind in kinds),
         joins=any(issubclass(kind, Person) for kind in kinds),
         api=any(issubclass(kind, ApiClient) for kind in kinds),
         lost=lost,
@@ -88,11 +87,11 @@ def decide(environment: Environment, **_: object) -> None:
     )
     lag = percentile([row for row in rows if (row.method, row.name) == ("GENERATOR", "lag")], 0.95) or 0.0
     busy = runner.cpu_warning_emitted or runner.worker_cpu_warning_emitted
-    _report(environment, verdicts, lag, busy)
+    _report(verdicts, lag, busy)
     environment.process_exit_code = 0 if all(verdict.kept for verdict in verdicts) else 1
 
 
-def _report(environment: Environment, verdicts: list[Verdict], lag: float, busy: bool) -> None:
+def _report(verdicts: list[Verdict], lag: float, busy: bool) -> None:
     trusted = lag <= TRUSTED_LAG and not busy
     print("\nThresholds")
     for verdict in verdicts:
@@ -107,7 +106,7 @@ def _report(environment: Environment, verdicts: list[Verdict], lag: float, busy:
     )
     if not trusted:
         print("  It was a bottleneck itself, and the latencies are its own too: use more --processes, or more hosts")
-    if prefix := environment.parsed_options.csv_prefix:
+    if prefix := RUN.options.csv_prefix:
         outcome = {
             "passed": all(verdict.kept for verdict in verdicts),
             "thresholds": [asdict(verdict) | {"kept": verdict.kept} for verdict in verdicts],

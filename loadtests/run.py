@@ -7,6 +7,7 @@ say what was acknowledged, and looks for all of it itself.
 import random
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ from gevent.event import Event
 from gevent.pool import Pool
 from locust.env import Environment
 from locust.rpc.protocol import Message
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from loadtests.client import Connection, Ended
 from loadtests.ledger import Author, Ledger, Loss, compare
@@ -76,8 +77,7 @@ class Run:
 
     def pick(self) -> int:
         """The number of a room: some go to the first one, where everybody is, the others are spread evenly."""
-        options = self.environment.parsed_options
-        return 0 if random.random() < options.hot else random.randrange(len(self.world.rooms))
+        return 0 if random.random() < self.options.hot else random.randrange(len(self.world.rooms))
 
     def connect(self, room: int, *, hocuspocus: bool, author: Author | None = None, keep: bool = False) -> Connection:
         """A connection that is not open yet."""
@@ -89,7 +89,7 @@ class Run:
             self.record,
             author=author,
             keep=keep,
-            sample=self.environment.parsed_options.sample,
+            sample=self.options.sample,
         )
 
     @contextmanager
@@ -110,6 +110,16 @@ class Run:
         assert self._environment is not None
         return self._environment
 
+    @property
+    def options(self) -> Namespace:
+        assert self.environment.parsed_options is not None
+        return self.environment.parsed_options
+
+    @property
+    def runner(self) -> Runner:
+        assert self.environment.runner is not None
+        return self.environment.runner
+
     def begin(self, environment: Environment) -> None:
         """Once a process. Exits when the target is not allowed."""
         self._environment = environment
@@ -128,7 +138,7 @@ class Run:
         self.ledger.clear()
         self.losses, self.unread, self.checked, self.finished = [], [], 0, False
         self._aim()
-        runner, options = self.environment.runner, self.environment.parsed_options
+        runner, options = self.runner, self.options
         self._background.append(gevent.spawn(self._watch_lag))
         if options.storm_every:
             self._background.append(gevent.spawn(self._storms, options.storm_every))
@@ -151,7 +161,7 @@ class Run:
         for greenlet in self._background:
             greenlet.kill()
         self._background.clear()
-        runner = self.environment.runner
+        runner = self.runner
         if isinstance(runner, WorkerRunner) or self._world is None or self.finished:
             return
         if isinstance(runner, MasterRunner):
@@ -198,16 +208,15 @@ class Run:
         """A worker that comes later needs the world too."""
         if self._world is not None and not self.finished:
             self._expected.add(client_id)
-            self.environment.runner.send_message("world", self.world.message(), client_id)
+            self.runner.send_message("world", self.world.message(), client_id)
 
     def _hear_world(self, msg: Message, **_: object) -> None:
         self._world = World.of(msg.data)
         self.ready.set()
 
     def _hear_report_wanted(self, **_: object) -> None:
-        runner = self.environment.runner
-        runner.stop()
-        runner.send_message("reported", self.ledger.report())
+        self.runner.stop()
+        self.runner.send_message("reported", self.ledger.report())
 
     def _hear_report(self, msg: Message, **_: object) -> None:
         self.ledger.add(msg.data)
@@ -216,9 +225,8 @@ class Run:
     # -- meanwhile --
 
     def _aim(self) -> None:
-        environment = self.environment
         try:
-            self._target = target_of(environment.host or "", anywhere=environment.parsed_options.anywhere)
+            self._target = target_of(self.environment.host or "", anywhere=self.options.anywhere)
         except (ValueError, NotLoopback) as error:
             sys.exit(str(error))
 
@@ -247,8 +255,8 @@ class Run:
             except (Refused, OSError) as error:
                 self.record("POST", "/v1/auth/refresh", 0.0, error)
                 continue
-            if isinstance(self.environment.runner, MasterRunner):
-                self.environment.runner.send_message("world", self.world.message())
+            if isinstance(self.runner, MasterRunner):
+                self.runner.send_message("world", self.world.message())
 
 
 RUN = Run()

@@ -63,7 +63,8 @@ class World:
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> "World":
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in message.items()})
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in message.items()}
+        return cls(**given)
 
 
 def prepare(target: Target, rooms: int, accounts: Accounts) -> World:
