@@ -60,8 +60,8 @@ WORKLOADS = (
     Scenario("presence-storm", "1 room x 100 cursors, 600 moves/s", "cursors", clients=100, writers=100, rate=600),
     Scenario("reconnect-storm", "500 clients of 50 rooms are cut off and come back at once", "return", rooms=50,
              clients=10, at_once=500),
-    Scenario("slow-readers", "1 room x 50 clients, 5 write 200 x 2 KB/s, 5 others stop reading", clients=50, writers=5,
-             rate=200, unit=2048, slow=5),
+    Scenario("slow-readers", "1 room x 50 clients, 5 write 200 x 8 KB/s, 5 others stop reading", clients=50, writers=5,
+             rate=200, unit=8192, slow=5),
     Scenario("authors10k", "2 clients type, 100 edits/s, in a document of 10,000 past authors", rate=100,
              document="authors"),
 )  # fmt: skip

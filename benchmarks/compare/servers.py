@@ -39,7 +39,7 @@ class NotInstalled(Exception):
 @dataclass(frozen=True, slots=True)
 class Server:
     """One server over one protocol. folder: of its launcher, "" for ours; path: with `{room}` where the protocol has
-    it there; scenarios: the only ones that it takes part in, unless asked for; peer: it is one, not ours."""
+    it there; scenarios: the only ones that it takes part in, and once, unless asked for; peer: it is one, not ours."""
 
     name: str
     what: str
