@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
 from typing import cast
 
@@ -22,6 +23,7 @@ from api_shim.asks import Asks
 from api_shim.context import Context, Shared, made_once
 from api_shim.facts import Listener
 from api_shim.jobs import Jobs
+from api_shim.limits import Limit
 from api_shim.loader import load, starting_order
 from api_shim.metrics import ApiMetrics
 from api_shim.plugin import Plugin
@@ -195,7 +197,8 @@ class Shim:
         settings = self.settings
         host = settings.host if settings.host not in ("0.0.0.0", "::") else "localhost"  # noqa: S104
         self.public_url = (settings.public_url or f"http://{host}:{settings.port}").rstrip("/")
-        self.bus = StreamBus(self.database, settings.redis_url or "")
+        kept = timedelta(seconds=settings.events_retention) if settings.events_retention else None
+        self.bus = StreamBus(self.database, settings.redis_url or "", retention=kept)
         await self.bus.start()
         self._stack.push_async_callback(self.bus.close)
         self.jobs = Jobs(self.database, self.api_metrics, base=self.public_url)
@@ -250,7 +253,13 @@ class Shim:
             database=self.database,
             redis=self.redis,
             secret=await made_once(self.database, "api_shim.http"),
-            conventions=Conventions(version=__version__, public_url=self.public_url, origins=settings.cors_origins),
+            conventions=Conventions(
+                version=__version__,
+                public_url=self.public_url,
+                origins=settings.cors_origins,
+                limit=Limit("default", settings.api_rate, settings.api_burst),
+                anonymous_limit=Limit("anonymous", settings.api_rate_anonymous, settings.api_burst_anonymous),
+            ),
             metrics=self.api_metrics,
             jobs=self.jobs,
             address=partial(_address, networks(settings.trusted_proxies)),

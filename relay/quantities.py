@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["COUNT", "PATH", "SECONDS", "SIZE", "SWITCH", "TEXT", "WORDS", "Kind", "choice", "url"]
+__all__ = ["COUNT", "NUMBER", "PATH", "SECONDS", "SIZE", "SWITCH", "TEXT", "WORDS", "Kind", "choice", "url"]
 
 
 class Kind(NamedTuple):
@@ -46,6 +46,14 @@ def _count(raw: object) -> int:
     if isinstance(raw, int) and not isinstance(raw, bool):
         return raw
     raise ValueError("a whole number")
+
+
+def _number(raw: object) -> float:
+    if isinstance(raw, str) and re.fullmatch(r"\d{1,15}(\.\d{1,9})?", raw.strip(), re.ASCII):
+        return float(raw)
+    if isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw):
+        return float(raw)
+    raise ValueError("a number")
 
 
 def _switch(raw: object) -> bool:
@@ -117,6 +125,7 @@ _time = _quantity(_TIMES, "a duration such as 30s, 500ms, 2m, 90d or 1.5 (second
 
 TEXT = Kind("text", _text)
 COUNT = Kind("count", _count)
+NUMBER = Kind("number", _number, "{:g}".format)
 SIZE = Kind("bytes", lambda raw: round(_size(raw)), _show_size)
 SECONDS = Kind("seconds", _time, _show_time)
 SWITCH = Kind("switch", _switch, lambda on: str(on).lower())

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from relay.errors import StartError
-from relay.quantities import COUNT, PATH, SECONDS, SIZE, SWITCH, TEXT, WORDS, Kind, choice, url
+from relay.quantities import COUNT, NUMBER, PATH, SECONDS, SIZE, SWITCH, TEXT, WORDS, Kind, choice, url
 
 __all__ = ["Settings", "add_arguments", "load", "markdown"]
 
@@ -108,6 +108,19 @@ class Settings:
     )
     cors_origins: tuple[str, ...] = _setting(
         (), "plugins", WORDS, "Origins whose pages may call the API, `*` matching any text. Unset: none but ours."
+    )
+
+    api_rate: float = _setting(
+        50.0, "plugins", NUMBER, "Requests a second that one account may make on average; more are told to wait (429).",
+        low=0.1,
+    )  # fmt: skip
+    api_burst: int = _setting(500, "plugins", COUNT, "Requests that it may be ahead of that.", low=1)
+    api_rate_anonymous: float = _setting(
+        5.0, "plugins", NUMBER, "Requests a second from one address without a token.", low=0.1
+    )
+    api_burst_anonymous: int = _setting(100, "plugins", COUNT, "Requests that it may be ahead of that.", low=1)
+    events_retention: float = _setting(
+        0.0, "plugins", SECONDS, "Events are kept for this long, then dropped by whole months; 0 = for ever."
     )
 
     jwt_key: Path | None = _setting(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.quantities import COUNT, PATH, SECONDS, SIZE, SWITCH, WORDS, choice, url
+from relay.quantities import COUNT, NUMBER, PATH, SECONDS, SIZE, SWITCH, WORDS, choice, url
 
 
 @given(st.integers(0, 1 << 50))
@@ -77,3 +77,17 @@ def test_path_knows_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PATH.read("~/key.pem") == Path("/home/ada/key.pem")
     with pytest.raises(ValueError, match="a path"):
         PATH.read("~nobody-by-this-name/key.pem")
+
+
+@pytest.mark.parametrize(("raw", "value"), [("0.5", 0.5), ("12", 12.0), (3, 3.0), (2.5, 2.5)])
+def test_numbers(raw: object, value: float) -> None:
+    """As written in a shell or in TOML; shown as a person would write it."""
+    assert NUMBER.read(raw) == value
+    assert NUMBER.read(NUMBER.show(value)) == value
+
+
+@pytest.mark.parametrize("raw", ["", "x", "1e5", "-1", True, float("nan"), float("inf"), None])
+def test_no_numbers(raw: object) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValueError, match="a number"):
+        NUMBER.read(raw)
