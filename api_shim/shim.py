@@ -94,8 +94,9 @@ class Shim:
         """Plugins loaded, migrated and started, then the doors opened. Raises StartError."""
         settings = self.settings
         self.plugins = load(settings.plugins, settings.plugin_settings) if self._given is None else list(self._given)
-        watching = spawn("watch the loop", watch())
-        self._stack.callback(watching.cancel)
+        if self._place is not None:  # else the process is somebody else's to end
+            watching = spawn("watch the loop", watch())
+            self._stack.callback(watching.cancel)
         await self._services()
         await self._start_plugins()
         gate = Gate(await self._verifier())
