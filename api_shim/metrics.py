@@ -4,7 +4,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -41,6 +41,13 @@ class ApiMetrics(Collector):
         self.plugins_resting = Tally()
         if registry is not None:
             registry.register(self)
+
+    def asked(self, hook: Callable[..., object], seconds: float, failed: bool) -> None:
+        """Count an ask; `hook` is the plugin's method."""
+        name = getattr(getattr(hook, "__self__", None), "name", "")
+        self.plugin_seconds[name].observe(seconds)
+        if failed:
+            self.plugin_failures[name, hook.__name__] += 1
 
     def collect(self) -> Iterator[Metric]:
         """What the registry asks for at a scrape."""

@@ -101,8 +101,8 @@ class Shim:
         await self._start_plugins()
         gate = Gate(await self._verifier())
         asked = self._asked()
-        dispatch = Dispatch(asked)
-        self._doorman = Dispatch([*asked, gate])
+        dispatch = Dispatch(asked, on_asked=self.api_metrics.asked)
+        self._doorman = Dispatch([*asked, gate], on_asked=self.api_metrics.asked)
         for plugin in self.plugins:
             listener = Listener(plugin, self.redis, self.api_metrics)
             listener.start()

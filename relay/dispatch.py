@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import TypeVar
 
 from relay import closing
@@ -20,9 +21,18 @@ Answer = TypeVar("Answer")
 
 
 class Dispatch:
-    """The plugins of this process, in the order they are asked. `deadline` in seconds, for each ask of each plugin."""
+    """The plugins of this process, in the order they are asked.
 
-    def __init__(self, plugins: Sequence[Plugin], deadline: float = 5.0) -> None:
+    deadline: seconds for each ask of each plugin.  on_asked: told the hook (a bound method), the seconds it took and
+    whether it failed to answer.
+    """
+
+    def __init__(
+        self,
+        plugins: Sequence[Plugin],
+        deadline: float = 5.0,
+        on_asked: Callable[[Callable[..., object], float, bool], None] = lambda hook, seconds, failed: None,
+    ) -> None:
         """Raises ValueError for a hook that nobody calls and for a name that two plugins have."""
         names = [plugin.name for plugin in plugins]
         if len(set(names)) != len(names):
@@ -30,6 +40,7 @@ class Dispatch:
         hooks = {plugin: heard(plugin) for plugin in plugins}
         self.plugins = tuple(plugins)
         self._deadline = deadline
+        self._on_asked = on_asked
         self._connect = [(plugin.ask_connect, Circuit()) for plugin in plugins if "ask_connect" in hooks[plugin]]
         self._join = [(plugin.ask_join, Circuit()) for plugin in plugins if "ask_join" in hooks[plugin]]
 
@@ -61,6 +72,7 @@ class Dispatch:
         for hook, circuit in hooks:
             if circuit.rest:
                 raise Deny(UNDECIDED, closing.INTERNAL.code)
+            started, failed = perf_counter(), False
             try:
                 async with asyncio.timeout(self._deadline):
                     answer = await hook(ask)
@@ -75,11 +87,14 @@ class Dispatch:
             except Unavailable as error:
                 raise Deny(str(error), closing.OVERLOADED.code) from error
             except Exception as error:
+                failed = True
                 opened = circuit.failed()
                 extra = {"hook": hook.__qualname__, "seconds": circuit.rest if opened else 0.0}
                 log.error("a plugin failed to answer", extra=extra, exc_info=error)
                 late = isinstance(error, TimeoutError)
                 raise Deny(UNDECIDED, (closing.OVERLOADED if late else closing.INTERNAL).code) from error
+            finally:
+                self._on_asked(hook, perf_counter() - started, failed)
             circuit.succeeded()
             if answer is not None:
                 return answer

@@ -61,6 +61,7 @@ async def test_asked_by_a_relay(postgres: str, valkey: Valkey) -> None:
         crossing = Crossing(shim.shim.settings.shim or "", NodeId("relay"))
         await crossing.start()
         assert crossing.asks == {"ask_connect", "ask_join"}
+        asked = shim.shim.api_metrics.plugin_seconds["doorman"].count
         assert await crossing.ask_connect(ConnectAsked("ada", "127.0.0.1", "")) == ADA
         with pytest.raises(Deny, match="nobody here knows this token"):
             await crossing.ask_connect(ConnectAsked("bo", "127.0.0.1", ""))
@@ -68,6 +69,8 @@ async def test_asked_by_a_relay(postgres: str, valkey: Valkey) -> None:
         assert grant == Grant(Actor("ada"), "Ada", readonly=True)
         with pytest.raises(Deny, match="not for you"):
             await crossing.ask_join(JoinAsked(ADA, RoomId("secret"), "127.0.0.1"))
+        assert shim.shim.api_metrics.plugin_seconds["doorman"].count == asked + 4
+        assert not shim.shim.api_metrics.plugin_failures
         await crossing.close()
 
 
