@@ -104,7 +104,8 @@ def _overview(made: list[Row]) -> list[str]:
         dict.fromkeys(row.server for row in sorted(made, key=lambda row: [*SERVERS, GIVEN].index(row.server)))
     )
     head = ["scenario", "per", *servers, "relay : best peer, CPU", "per second"]
-    out = ["CPU µs, and p95 in ms in brackets; `~`: others used the machine in every run of it.", "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    legend = "CPU µs, and p95 in ms in brackets; `~`: others used the machine in every run of it."
+    out = [legend, "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for scenario in dict.fromkeys(row.scenario.name for row in made):
         there = {row.server: row for row in made if row.scenario.name == scenario}
         cells = [scenario, SCENARIOS[scenario].unit_of_work]
