@@ -22,6 +22,7 @@ from api_shim.app import Conventions, make_app
 from api_shim.asks import Asks
 from api_shim.context import Context, Shared, made_once
 from api_shim.facts import Listener
+from api_shim.health import add_health
 from api_shim.jobs import Jobs
 from api_shim.limits import Limit
 from api_shim.loader import load, starting_order
@@ -62,6 +63,7 @@ BACKLOG = 1024
 POOL = 10
 """Connections to PostgreSQL; an API call holds one for as long as its statements take."""
 TIMEOUT = 5.0
+READY_PATIENCE = 2.0
 WINDOW = 0.001
 """Seconds that edits gather on their way to the journal: somebody waits for the answer to each, and there are few."""
 UNLOAD = 5.0
@@ -265,6 +267,7 @@ class Shim:
             jobs=self.jobs,
             address=partial(_address, networks(settings.trusted_proxies)),
         )
+        add_health(self.app, self._unready, self.metrics.registry if settings.metrics else None)
         runner = Runner(self.app, drain=settings.drain_timeout)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
@@ -279,6 +282,17 @@ class Shim:
             handoff = Handoff(place, partial(adopt, make), counts)
             handoff.start()
             self._stack.callback(handoff.close)
+
+    async def _unready(self) -> str:
+        """Why calls can't be answered now; empty when they can."""
+        try:
+            async with asyncio.timeout(READY_PATIENCE):
+                await self.database.fetchval("SELECT 1")
+                await self.journal.ping()
+                await self.snapshots.ping()
+        except (OSError, TimeoutError, Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return str(error) or "a service does not answer"
+        return ""
 
     # -- life --
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import time
 import urllib.request
 from collections.abc import Callable
@@ -165,6 +166,38 @@ async def test_shim_killed(site: Site) -> None:
     await until(lambda: site.shim() not in (0, killed), 5, "another process")
     await let_in(relay, 10)
     assert (await asyncio.to_thread(site.post, "/v1/length", b"x"))[0] == 200
+
+
+@pytest.mark.slow
+async def test_roles_on_hosts_of_their_own(
+    site: Site, relays: Callable[..., Relay], database: str, own_valkey: Any
+) -> None:
+    """An API process for itself, and a relay that asks it over TCP: one serves the API, the other sockets; a wrong
+    secret lets nobody in."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    secret = {"RELAY_SHIM_SECRET": "what both of them know"}
+    api = relays(
+        "--role", "api", "--plugins", "hostile", "--shim-listen", listen,
+        postgres=database, valkey=own_valkey.url, environment=site.environment | secret,
+    )  # fmt: skip
+    asks = ("--role", "relay", "--shim", listen)
+    site.relay = relays(*asks, postgres=database, valkey=own_valkey.url, environment=secret)
+    ada = await Typist.join(site.relay.port, "doc", 7, token="ada")
+    ada.type()
+    await until(lambda: ada.saved == 1, 5, "ada types")
+    await until((site.directory / "heard").exists, 5, "the plugin hears of it")
+    assert (await asyncio.to_thread(api.get, "/openapi.json"))[0] == 200
+    assert (await asyncio.to_thread(site.relay.get, "/openapi.json"))[0] == 404
+    assert "api_in_flight" in (await asyncio.to_thread(api.get, "/metrics"))[1]
+    api.stop()
+    bo = await Typist.join(site.relay.port, "doc", 8, token="bo", wait=None)
+    await until(lambda: bo.closed, 5, "who comes while the API is away is told to come again")
+    assert bo.closed is not None
+    assert bo.closed[0] == 1013
+    api.start()
+    await let_in(site.relay, 10)
 
 
 def test_plugin_that_does_not_start(site: Site, tmp_path: Path) -> None:
