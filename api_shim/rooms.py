@@ -13,13 +13,14 @@ from relay.closing import Closing
 from relay.control import KEPT, KEY, Recheck
 from relay.errors import Deny, Unavailable
 from relay.grants import Grant
-from relay.journal import Journal
+from relay.journal import Entry, Journal
 from relay.room import outside
 from relay.room.member import Member
 from relay.room.registry import Registry
 from relay.room.room import Room
 from relay.snapshot import SnapshotStore
 from relay.types import Actor, Position, RoomId
+from relay.yjs.known import spans
 from relay.yjs.update import TooManyStructs
 
 if TYPE_CHECKING:
@@ -82,6 +83,30 @@ class Rooms:
             state, _ = await self._codec.compact(updates)
             return RoomState(state, position)
         return RoomState(updates[0] if updates else EMPTY, position)
+
+    async def past(self, room: RoomId, at: Position) -> RoomState:
+        """The document as it was when its log had come to `at`, made of its history.
+
+        Raises Unavailable and CodecDied, LookupError when the history does not begin at the document's beginning (what
+        was older is no longer kept), and Quarantined.
+        """
+        await self._snapshots.load(room)
+        updates: list[bytes] = []
+        last: Position | None = None
+        # The archive first: what is trimmed between the two looks is in it, and an entry that is in both counts once.
+        for read in (self._snapshots.history, self._journalled):
+            while entries := [entry for entry in await read(room, last) if entry.position <= at]:
+                updates += [edit.update for entry in entries for edit in entry.edits]
+                last = entries[-1].position
+        if not updates:
+            return RoomState(EMPTY, None)
+        state, clocks = await self._codec.compact(updates)
+        if any(first for _, first, _ in spans(clocks)):
+            raise LookupError("the history of this document is not kept from its beginning")
+        return RoomState(state, last)
+
+    async def _journalled(self, room: RoomId, after: Position | None) -> list[Entry]:
+        return await self._journal.read(room, after, None)
 
     async def edit(self, room: RoomId, update: bytes, actor: Actor) -> None:
         """Put a Yjs v1 update into the room as a client of `actor` would; returns once it is saved.

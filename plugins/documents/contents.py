@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import orjson
 
 from api_shim.media import essence
-from api_shim.problems import FieldError, Invalid, NotImplementedHere, PreconditionRequired
+from api_shim.problems import FieldError, Gone, Invalid, PreconditionRequired
 from api_shim.route import Answer, Call
 from api_shim.services import Role, may
 from plugins.documents import states
@@ -28,7 +28,7 @@ from plugins.documents.models import ConflictOut, ContentWritten, HunkOut, NewCo
 from plugins.documents.problems import BaseUnknown, InTrash, ReadOnly, content_problems
 from relay.errors import Malformed
 from relay.grants import Principal
-from relay.types import RoomId
+from relay.types import Position, RoomId
 from relay.yjs.update import EMPTY
 from relay.yjs.vector import decode_vector
 
@@ -52,20 +52,26 @@ class Contents:
     # -- read --
 
     async def read(self, call: Call) -> Answer:
-        """The content. `ETag` names what is in the document, deleted things too; send it as `If-Match` with `PUT`."""
+        """The content. `ETag` names what is in the document, deleted things too; send it as `If-Match` with `PUT`.
+        `Position` is where its history has come to; `at` takes one, and shows the content as it was then."""
         library, query = self._library, call.query
         id: UUID = call.path["document"]
-        if query.at is not None:
-            raise NotImplementedHere("Earlier contents are served by the plugin `versions`, which is not enabled.")
         form = query.format or wanted(call.request.headers.get("Accept"))
         _, role = await library.document(call.who, id, "read")
-        keep = _writes(call.who, role)
+        keep = _writes(call.who, role) and query.at is None
         with content_problems():
-            state = await library.rooms.state(RoomId(str(id)))
+            if query.at is None:
+                state = await library.rooms.state(RoomId(str(id)))
+            else:
+                try:
+                    state = await library.rooms.past(RoomId(str(id)), _position(query.at))
+                except LookupError as error:
+                    raise Gone(f"{str(error).capitalize()}.") from None
             shown = await library.context.work(states.show, state.update, form, query.root, keep)
         if keep:
             await self._bases.keep(id, shown.tag, shown.packed)
-        return Answer(shown.body, etag=f"{shown.tag}.{form}", media_type=MEDIA_TYPES[form], headers={"Vary": "Accept"})
+        headers = {"Vary": "Accept", "Position": str(state.position or "")}
+        return Answer(shown.body, etag=f"{shown.tag}.{form}", media_type=MEDIA_TYPES[form], headers=headers)
 
     async def updates(self, call: Call) -> Answer:
         """One Yjs v1 update with everything, or what `since` lacks of it."""
@@ -214,6 +220,13 @@ def _writable(row: Any) -> None:
         raise InTrash
     if row["archived"] is not None or row["locked"]:
         raise ReadOnly
+
+
+def _position(text: str) -> Position:
+    try:
+        return Position.parse(text)
+    except ValueError:
+        raise Invalid(errors=[FieldError(parameter="at", code="position", detail="Is no position.")]) from None
 
 
 def _vector(text: str) -> bytes:

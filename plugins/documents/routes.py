@@ -85,7 +85,7 @@ def routes(
               problems=(InTrash, NotImplementedHere)),
         # -- contents --
         _get(path=f"{DOCUMENT}/content", handler=contents.read, summary="Read a document's content",
-             query=m.ContentQuery, produces=BODIES, problems=(Unreadable, NotImplementedHere)),
+             query=m.ContentQuery, produces=BODIES, problems=(Unreadable, Gone)),
         _put(path=f"{DOCUMENT}/content", handler=contents.put, summary="Write a document's content", query=m.PutQuery,
              answer=m.ContentWritten, raw=True, consumes=BODIES, max_body=body,
              problems=(PreconditionRequired, *writing)),

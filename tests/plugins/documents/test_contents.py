@@ -7,7 +7,9 @@ from typing import Any
 
 import pycrdt
 import pytest
-from typists import keystroke
+from typists import keystroke, until
+
+from relay.types import RoomId
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 YJS = "application/octet-stream"
@@ -51,7 +53,27 @@ async def test_formats(office: Any) -> None:
     assert (await office.call("GET", f"{path}/content", If_None_Match=", ".join(tags)))[0] == 304
     assert await office.refused("GET", f"{path}/content", Accept="image/png") == (406, "not_acceptable")
     assert (await office.refused("GET", f"{path}/content?format=pdf"))[0] == 422
-    assert await office.refused("GET", f"{path}/content?at=1") == (501, "not_implemented")
+    assert (await office.refused("GET", f"{path}/content?at=1"))[0] == 422
+
+
+async def test_content_as_it_was(office: Any) -> None:
+    """A position names a moment: what was there then is shown, from stored history and from what is not stored yet."""
+    path = await office.document("one")
+    first = (await office.call("GET", f"{path}/content?format=md"))[2]
+    moments = [("one", first["Position"])]
+    for text in ("one two", "two"):
+        etag = (await office.markdown(path))[1]
+        await office.call("PUT", f"{path}/content", text.encode(), Content_Type="text/markdown", If_Match=etag)
+        moments.append((text, (await office.call("GET", f"{path}/content?format=md"))[2]["Position"]))
+    assert len({at for _, at in moments}) == 3
+    for text, at in moments:
+        status, body, headers = await office.call("GET", f"{path}/content?format=text&at={at}")
+        assert (status, body.decode(), headers["Position"]) == (200, text, at)
+    room = RoomId(path.rpartition("/")[2])
+    await until(lambda: room not in office.shim.shim.registry.rooms, 20, "it is stored, and the journal let go")
+    for text, at in moments:
+        assert (await office.call("GET", f"{path}/content?format=text&at={at}"))[1].decode() == text
+    assert (await office.call("GET", f"{path}/content?format=text&at=1:0-0"))[1] is None
 
 
 async def test_deletion_changes_the_etag(office: Any) -> None:
