@@ -68,9 +68,11 @@ class Traffic:
     def __init__(self, order: Order, scenario: Scenario, name: str, swarm: Swarm) -> None:
         self.order, self.scenario, self.swarm = order, scenario, swarm
         self.tally, self.behind = Tally(), Tally()
-        self.behind.faults = self.tally.faults = swarm.faults
+        self.tally.faults = swarm.faults
         self.lag: list[float] = []
         """Seconds by which edits were sent late."""
+        self.repeated = 0
+        """Edits that readers who were slow got again when they were caught up; that is no fault: a merge may."""
         cursors = scenario.kind == "cursors"
         self.rooms = [
             Room(
@@ -166,6 +168,8 @@ class Traffic:
         self.swarm.run(time.monotonic() + 0.1)  # a copy may follow
         for room in self.rooms:
             room.close()
+        self.repeated, self.behind.faults.doubled = self.behind.faults.doubled, 0
+        self.tally.faults.add(self.behind.faults)
         return took
 
 
@@ -208,6 +212,7 @@ def _traffic(order: Order) -> dict[str, Any]:
     result = _usage(usage, traffic.tally.delivered) | _latencies(list(traffic.tally.latencies))
     result |= {
         "sent": sent, "sent_per_s": sent / usage.seconds, "superseded": traffic.tally.superseded,
+        "repeated": traffic.repeated,
         "lag_p99_ms": _quantile(sorted(traffic.lag), 0.99) * 1e3, "drained_s": drained,
         "memory_mb": held / 1e6, "grown_mb": (held - before) / 1e6, "faults": str(traffic.tally.faults),
     }  # fmt: skip

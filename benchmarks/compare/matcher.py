@@ -25,6 +25,11 @@ class Faults:
     cut_off: int = 0
     """Connections that the server closed, or refused."""
 
+    def add(self, more: "Faults") -> None:
+        """Count these too."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(more, field.name))
+
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) for field in fields(self))
 

@@ -13,7 +13,7 @@ __all__ = ["Row", "best", "markdown", "rows"]
 
 FIGURES = (
     "cpu_us", "own_cpu_us", "per_s", "p50_ms", "p95_ms", "p99_ms", "memory_mb", "per_connection_kb",
-    "own_per_connection_kb", "held_per_byte", "generator", "server",
+    "own_per_connection_kb", "held_per_byte", "repeated", "drained_s", "generator", "server",
 )  # fmt: skip
 FREE = ("closed", "join", "return", "idle")
 """Kinds of scenarios that go as fast as the server does."""
@@ -152,6 +152,9 @@ def _detail(scenario: Scenario, there: list[Row]) -> list[str]:
         busy = f"{row.median['server']:.0%}, generator {row.median['generator']:.0%}" if row.runs else ""
         cells += [busy, f"{row.runs}" + (f", {row.runs - row.quiet} disturbed" if row.quiet < row.runs else "")]
         out.append("| " + " | ".join(cells) + " |")
+        if scenario.slow and row.runs:
+            notes.append(f"{row.server}: slow readers had everything {row.median['drained_s']:.2f} s after they read "
+                         f"on; {row.median['repeated']:,.0f} edits came to them twice.")  # fmt: skip
         if row.saturated:
             notes.append(f"{row.server}: in {row.saturated} runs the generator was over {SATURATED:.0%} busy; "
                          "the server could have done more.")  # fmt: skip
