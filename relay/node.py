@@ -68,6 +68,7 @@ class Node:
         self.settings = settings
         self._place = place
         self._handoff: Handoff | None = None
+        self._complete = False  # whether all workers were there once
         self.id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
         self.metrics = Metrics()
         self.port = settings.port
@@ -292,6 +293,11 @@ class Node:
 
     async def unready(self) -> str:
         """Why this node can't serve a new room now; empty when it can."""
+        if self._handoff is not None and not self._complete:
+            # Rooms of a worker that is not there yet would be opened here, and again there.
+            self._complete = self._handoff.everybody()
+            if not self._complete:
+                return "workers are still starting"
 
         async def ask() -> None:
             await self.journal.ping()

@@ -83,6 +83,10 @@ class Handoff:
 
     # -- to others --
 
+    def everybody(self) -> bool:
+        """Whether every other worker is there."""
+        return all(number == self.number or self._road(number) is not None for number in range(self.workers))
+
     def pass_on(self, room: RoomId, descriptor: int, data: bytes, *, answered: bool) -> bool:
         """Give a client's socket to the worker whose room it is; False when that is this one, or nobody before it is
         there. The caller keeps the descriptor, and may close it at once; no byte may be waiting to be written to it."""
@@ -125,15 +129,21 @@ class Handoff:
 
     def _send(self, number: int, kind: bytes, data: bytes, *descriptors: int) -> bool:
         for _ in range(2):  # a road to a worker that has been replaced is found out by using it
-            road = self._roads.get(number)
-            if road is None or road.broken:
-                connected = self._connect(number)
-                if connected is None:
-                    return False
-                road = self._roads[number] = _Road(connected, self._loop, self._take_back)
+            road = self._road(number)
+            if road is None:
+                return False
             if road.send(kind + data, descriptors):
                 return True
         return False
+
+    def _road(self, number: int) -> "_Road | None":
+        road = self._roads.get(number)
+        if road is None or road.broken:
+            connected = self._connect(number)
+            if connected is None:
+                return None
+            road = self._roads[number] = _Road(connected, self._loop, self._take_back)
+        return road
 
     def _connect(self, number: int) -> socket.socket | None:
         connected = _seqpacket()

@@ -87,6 +87,19 @@ async def test_passed_on(mesh: Mesh, client: tuple[socket.socket, socket.socket]
         outside.recv(1)  # still open
 
 
+async def test_everybody(mesh: Mesh) -> None:
+    """All are there, or somebody is not; a worker alone is everybody."""
+    one, two = mesh(2)
+    assert one.handoff.everybody()
+    assert two.handoff.everybody()
+    (alone,) = mesh(1)
+    assert alone.handoff.everybody()
+    three, four, five = mesh(3)
+    five.close()
+    assert not three.handoff.everybody()
+    assert not four.handoff.everybody()
+
+
 async def test_own_room(mesh: Mesh, client: tuple[socket.socket, socket.socket]) -> None:
     """A room of this worker's is served here."""
     one, two = mesh(2)
