@@ -17,6 +17,8 @@ T = TypeVar("T")
 TRIES = 3
 BACKOFF = 0.05
 """Seconds before the second try, at most; four times as long before the third."""
+CLOSE = 2.0
+"""Seconds that running work may take when the pool is closed."""
 GRACE = 5.0
 """Seconds that the server has, past its own limit for a statement, to say so."""
 
@@ -108,9 +110,9 @@ class Database:
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
-        """Let running work finish, then disconnect."""
+        """Let running work finish if that takes a moment, then disconnect: what hangs must not hold up a stop."""
         try:
-            async with asyncio.timeout(self._limits.statement + GRACE):
+            async with asyncio.timeout(CLOSE):
                 await self._pool.close()
         except (TimeoutError, *_CUT):  # the server is gone: what still hung on it has failed
             self._pool.terminate()
