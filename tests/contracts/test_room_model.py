@@ -505,7 +505,7 @@ class Relays(RuleBasedStateMachine):
         self.check()
         quiet = [node for node in self.nodes if self.undisturbed(node)]
         if len(quiet) == len(self.nodes):
-            self.settle(1.0)
+            self.settle(3.0)  # after dozens of restarts in a row it took 1.2
             for client in self.clients:
                 told = client.node not in quiet or facts(update) <= client.received
                 assert told, f"{client.number} was not shown an edit from outside"
