@@ -28,6 +28,8 @@ from relay.tasks import spawn
 PASSWORD = "correct horse battery"
 USERS = 20
 PROBES = 10
+WARMING = 5.0
+"""Seconds."""
 PLUGINS = "auth,workspaces,documents"
 
 
@@ -80,7 +82,9 @@ class People:
         return made
 
 
-async def editors(port: int, people: People, rooms: list[str], each: int, rate: float, until: float) -> list[Client]:
+async def editors(
+    port: int, people: People, rooms: list[str], each: int, rate: float, until: float
+) -> tuple[list[Client], list[asyncio.Task[None]]]:
     """`each` clients to a room, of whom two type; `rate` edits a second altogether."""
     clients = []
     for room in rooms:
@@ -101,9 +105,8 @@ async def editors(port: int, people: People, rooms: list[str], each: int, rate: 
             clock += 1
             await asyncio.sleep(pause)
 
-    for number, client in enumerate(writers):
-        spawn(f"type {number}", write(client, number))
-    return clients
+    typing = [spawn(f"type {number}", write(client, number)) for number, client in enumerate(writers)]
+    return clients, typing
 
 
 async def probe(port: int, people: People, room: str, times: list[float], until: float) -> None:
@@ -169,10 +172,11 @@ async def main(options: argparse.Namespace, relay: Relay) -> None:
         rooms = options.editors // 10
         until = time.perf_counter() + 1e9
         started = time.perf_counter()
-        clients = await editors(relay.port, people, documents[:rooms], 10, options.edits, until)
+        clients, typing = await editors(relay.port, people, documents[:rooms], 10, options.edits, until)
         took = time.perf_counter() - started
         print(f"{len(clients)} editors are in after {took:.1f} s", flush=True)
-        await asyncio.sleep(3)
+        # The processes that read contents start when they are first needed.
+        await call_on(people, workspace, documents[rooms:], options.calls / 4, {}, time.perf_counter() + WARMING)
         until = time.perf_counter() + options.seconds
         edits: list[float] = []
         calls: dict[str, list[float]] = {}
@@ -189,6 +193,8 @@ async def main(options: argparse.Namespace, relay: Relay) -> None:
         report.aim("API, p95 in ms", percentile(everything, 0.95), 50.0)
         report.aim("edit, p95 in ms", percentile(edits, 0.95), 25.0)
         report.write()
+        for task in typing:
+            task.cancel()
         for client in clients:
             client.leave()
 
