@@ -37,7 +37,7 @@ from relay.bus.streams import StreamBus
 from relay.codec.pool import CodecPool
 from relay.dispatch import Dispatch
 from relay.errors import StartError, Unavailable
-from relay.gate import Gate, Strangers
+from relay.gate import Strangers, gate_of
 from relay.grants import Principal
 from relay.hooks import ConnectAsked, heard
 from relay.journal.address import Address
@@ -52,7 +52,6 @@ from relay.shard.handoff import Handoff, Place
 from relay.shard.redis import RedisChannels
 from relay.snapshot.postgres import PostgresSnapshotStore
 from relay.tasks import spawn
-from relay.tokens import Verifier
 from relay.totals import figures
 from relay.types import NodeId
 
@@ -101,7 +100,7 @@ class Shim:
             self._stack.callback(watching.cancel)
         await self._services()
         await self._start_plugins()
-        gate = Gate(await self._verifier())
+        gate = await gate_of(settings, self._stack)
         asked = self._asked()
         dispatch = Dispatch(asked, on_asked=self.api_metrics.asked)
         self._doorman = Dispatch([*asked, gate], on_asked=self.api_metrics.asked)
@@ -179,22 +178,6 @@ class Shim:
 
     async def _close_rooms(self) -> None:
         await self.registry.close(5.0)
-
-    async def _verifier(self) -> Verifier | None:
-        settings = self.settings
-        if not settings.authenticated:
-            return None
-        verifier = Verifier(
-            key=settings.jwt_key,
-            jwks_url=settings.jwks_url,
-            secret=settings.jwt_secret,
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
-            leeway=settings.jwt_leeway,
-        )
-        await verifier.start()
-        self._stack.push_async_callback(verifier.close)
-        return verifier
 
     async def _start_plugins(self) -> None:
         settings = self.settings

@@ -1,12 +1,18 @@
 """Who may come in when no plugin says otherwise: whoever holds a valid token, or anybody where none are required."""
 
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
 from relay import closing
 from relay.errors import Deny
 from relay.grants import ANYONE, Grant, Principal
 from relay.hooks import ConnectAsked, JoinAsked, Plugin
 from relay.tokens import Verifier
 
-__all__ = ["Gate", "Strangers"]
+if TYPE_CHECKING:
+    from relay.settings import Settings
+
+__all__ = ["Gate", "Strangers", "gate_of"]
 
 
 class Gate(Plugin):
@@ -40,3 +46,20 @@ class Strangers(Plugin):
     async def ask_connect(self, ask: ConnectAsked) -> Principal | None:
         reason = "nobody here knows this token" if ask.token else "a token is required"
         raise Deny(reason, closing.UNAUTHORIZED.code)
+
+
+async def gate_of(settings: "Settings", stack: AsyncExitStack) -> Gate:
+    """The gate that the settings describe, for composition roots; closed with `stack`. Raises StartError."""
+    if not settings.authenticated:
+        return Gate(None)
+    verifier = Verifier(
+        key=settings.jwt_key,
+        jwks_url=settings.jwks_url,
+        secret=settings.jwt_secret,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        leeway=settings.jwt_leeway,
+    )
+    await verifier.start()
+    stack.push_async_callback(verifier.close)
+    return Gate(verifier)

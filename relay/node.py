@@ -25,7 +25,7 @@ from relay.crossing.client import Crossing
 from relay.crossing.facts import Facts
 from relay.dispatch import Dispatch
 from relay.errors import StartError, Unavailable
-from relay.gate import Gate
+from relay.gate import gate_of
 from relay.hooks import Fact, NodeStarted, NodeStopping
 from relay.journal.redis import RedisJournal
 from relay.metrics import Metrics, measure_lag
@@ -45,7 +45,6 @@ from relay.shard.redis import RedisChannels
 from relay.snapshot.database import Limits as DatabaseLimits
 from relay.snapshot.postgres import PostgresSnapshotStore
 from relay.tasks import spawn
-from relay.tokens import Verifier
 from relay.totals import add_up, figures
 from relay.types import NodeId, RoomId
 
@@ -90,7 +89,7 @@ class Node:
             self.database_url = settings.database_url or own.database_url
             self.redis_url = settings.redis_url or own.redis_url
         counters = self.metrics.counters
-        gate = Gate(await self._verifier())
+        gate = await gate_of(settings, self._stack)
         crossing = await self._cross()
         dispatch = Dispatch([gate] if crossing is None else [crossing, gate])
         self.snapshots = await PostgresSnapshotStore.connect(
@@ -177,22 +176,6 @@ class Node:
         self._tell = facts.tell
         facts.tell(NodeStarted(self.id))
         return crossing
-
-    async def _verifier(self) -> Verifier | None:
-        settings = self.settings
-        if not settings.authenticated:
-            return None
-        verifier = Verifier(
-            key=settings.jwt_key,
-            jwks_url=settings.jwks_url,
-            secret=settings.jwt_secret,
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
-            leeway=settings.jwt_leeway,
-        )
-        await verifier.start()
-        self._stack.push_async_callback(verifier.close)
-        return verifier
 
     def _watch(self) -> None:
         self.metrics.watch("rooms", lambda: len(self.registry.rooms))

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from plugins.workspaces.decisions import LONGEST, Decisions
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 
 __all__ = ["Changes"]
 
@@ -37,9 +37,7 @@ class Changes:
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening])
+        await end(self._listening)
 
     async def tell(self, connection: Any, workspace: UUID, then: Then | None = None) -> None:
         """Say, in the caller's transaction, that rights in the workspace change. Until that is heard of as committed,

@@ -18,7 +18,7 @@ from relay.bus import Event
 from relay.contracts.materi.v1 import documents_pb2 as documents
 from relay.control import Recheck
 from relay.errors import Unavailable
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 
 __all__ = ["Expiry", "Rechecks"]
 
@@ -74,9 +74,7 @@ class Expiry:
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+        await end(self._looking)
 
     async def _look(self) -> None:
         since = self._clock() - MISSED

@@ -20,7 +20,7 @@ from plugins.workspaces.desk import Desk, person
 from plugins.workspaces.rights import OWN, RIGHTS, permissions
 from plugins.workspaces.roles import called
 from relay.contracts.materi.v1 import users_pb2 as users
-from relay.tasks import spawn
+from relay.tasks import end, spawn
 
 __all__ = ["Purge", "Workspace", "Workspaces"]
 
@@ -221,9 +221,7 @@ class Purge:
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+        await end(self._looking)
 
     async def _look(self) -> None:
         while True:
