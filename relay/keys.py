@@ -85,11 +85,15 @@ def read_pem(path: Path) -> list[Key]:
 
 
 def read_secret(secret: str) -> Key:
-    """The HS256 key of a shared secret; raises StartError when it is short enough to guess."""
+    """The HS256 key of a shared secret; raises StartError when it is short enough to guess, or a key of others."""
     if len(secret.encode()) < MIN_SECRET:
         raise StartError(
             f"jwt_secret is too short: {MIN_SECRET} bytes are the least, e.g. from: openssl rand -base64 32"
         )
+    try:
+        jwt.get_algorithm_by_name("HS256").prepare_key(secret)
+    except jwt.InvalidKeyError:
+        raise StartError("jwt_secret is a key or a certificate: name its public half as jwt_key") from None
     return Key("HS256", None, secret.encode())
 
 

@@ -84,6 +84,12 @@ def test_short_secret_is_refused() -> None:
     assert read_secret("x" * 32).algorithm == "HS256"
 
 
+def test_secret_that_is_public() -> None:
+    """A public key as a secret would let anybody sign who knows it: a server does not start with one."""
+    with pytest.raises(StartError, match="jwt_key"):
+        read_secret(public_pem(RSA).decode())
+
+
 def test_jwks_pins_algorithms_by_type() -> None:
     """Keys of a set are named by kid and pinned by type."""
     keys = read_jwks(jwks(jwk(RSA, kid="a"), jwk(EC, kid="b"), jwk(ED, kid="c")))
