@@ -185,7 +185,7 @@ def _family(name: str, kind: str, help: str, label: str, value: Any) -> Metric:
     return family
 
 
-async def measure_lag(lag: Histogram, every: float = 0.25) -> None:
+async def measure_lag(lag: Histogram, every: float = 0.5) -> None:
     """Observe how late the loop wakes us, until cancelled: time in which nobody was served."""
     loop = asyncio.get_running_loop()
     while True:

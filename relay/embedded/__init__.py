@@ -23,11 +23,11 @@ log = logging.getLogger("relay.embedded")
 START_PATIENCE = 60.0
 """Seconds for a server to take work: PostgreSQL's crash recovery and a long append-only file take a while."""
 
-WATCH_EVERY = 0.25
-"""Seconds between two looks at the servers."""
+TRIM_EVERY = 10.0
+"""Seconds between two looks at how long the servers' logs have become."""
 
-LONGEST_PAUSE = 10.0
-"""Seconds at most between two attempts to restart a server."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+"""Seconds before a server that ended is started again; they double until it has lived for the longest."""
 
 
 class Embedded:
@@ -85,23 +85,31 @@ class Embedded:
                 raise result
         self._data.publish(self.database_url, self.redis_url)
         self._watches = [spawn(f"embedded {server.name}", self._keep_running(server)) for server in self._servers]
+        self._watches.append(spawn("trim logs", self._trim_logs()))
 
     async def _keep_running(self, server: Server) -> None:
-        """Start the server again when it ended by itself, with growing pauses, and keep the logs bounded."""
-        pause = WATCH_EVERY
+        """Start the server again whenever it ended by itself, with growing pauses."""
+        loop = asyncio.get_running_loop()
+        pause = FIRST_PAUSE
         while True:
-            await asyncio.sleep(pause)
-            self._data.trim_logs()
-            if server.alive:
-                pause = WATCH_EVERY
-                continue
+            started = loop.time()
+            await server.ended()
+            if loop.time() - started > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
             log.error("server ended by itself:\n%s", tail(server.log_path), extra={"server": server.name})
-            try:
-                await server.start(START_PATIENCE)
-                log.warning("server started again", extra={"server": server.name})
-            except StartError as error:
-                log.error("server did not start: %s", error, extra={"server": server.name})
-            pause = min(pause * 2, LONGEST_PAUSE)
+            while not server.alive:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                try:
+                    await server.start(START_PATIENCE)
+                    log.warning("server started again", extra={"server": server.name})
+                except StartError as error:
+                    log.error("server did not start: %s", error, extra={"server": server.name})
+
+    async def _trim_logs(self) -> None:
+        while True:
+            await asyncio.sleep(TRIM_EVERY)
+            self._data.trim_logs()
 
 
 async def start(data: Path, *, postgres: bool, valkey: bool) -> Embedded:

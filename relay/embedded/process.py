@@ -239,6 +239,26 @@ class Server(ABC):
     async def ready(self) -> bool:
         """Does the process that we spawned take work?"""
 
+    async def ended(self) -> None:
+        """Returns when there is no process any more. An idle machine is not kept awake by asking."""
+        child = self.process
+        try:
+            descriptor = os.pidfd_open(child.pid) if child is not None else -1
+        except (AttributeError, OSError):  # not Linux, or one older than 5.3
+            while self.alive:  # noqa: ASYNC110
+                await asyncio.sleep(0.25)
+            return
+        if descriptor < 0:
+            return
+        loop = asyncio.get_running_loop()
+        gone = asyncio.Event()
+        loop.add_reader(descriptor, gone.set)
+        try:
+            await gone.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
     async def start(self, patience: float) -> None:
         """Returns once the server takes work. Raises StartError, with the end of its log, when it ends or hangs."""
         start = os.fstat(self.output).st_size

@@ -61,6 +61,7 @@ class Cluster:
         self._client = self._address.client(name, TIMEOUT)
         self._describe: Callable[[], NodeInfo] | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._listed = 0.0  # Unix seconds when it was last put into the set
 
     def start(self, describe: Callable[[], NodeInfo]) -> None:
         """Be one of them: say so now and every `BEAT` seconds."""
@@ -71,9 +72,13 @@ class Cluster:
         """Say now what we are. Raises Unavailable."""
         assert self._describe is not None
         info = self._describe()
+        now = time.time()
         async with self._errors():
-            await self._client.set(node_key(info.id), orjson.dumps(info), px=int(EXPIRY * 1000))
-            await self._client.zadd(NODES, {info.id: time.time()})
+            was = await self._client.set(node_key(info.id), orjson.dumps(info), px=int(EXPIRY * 1000), get=True)
+            if was is None or now - self._listed > FORGET / 4:
+                await self._client.zadd(NODES, {info.id: now})
+                await self._client.zremrangebyscore(NODES, "-inf", now - FORGET)
+                self._listed = now
 
     async def nodes(self) -> list[NodeInfo]:
         """Those that were heard lately, by host and worker. Raises Unavailable."""
@@ -102,8 +107,6 @@ class Cluster:
         while True:
             try:
                 await self.say()
-                async with self._errors():
-                    await self._client.zremrangebyscore(NODES, "-inf", time.time() - FORGET)
             except Unavailable as error:
                 log.debug("could not say that we are here", extra={"error": str(error)})
             await asyncio.sleep(BEAT)
