@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from relay import closing
 from relay.circuit import Circuit
 from relay.errors import Deny, Unavailable
 from relay.grants import Grant, Principal
 from relay.hooks import ConnectAsked, JoinAsked, Plugin, heard
+from relay.tasks import go_on
 
 __all__ = ["Dispatch"]
 
@@ -67,15 +68,17 @@ class Dispatch:
         return await self._ask(self._join, ask, closing.FORBIDDEN.code)
 
     async def _ask(
-        self, hooks: Sequence[tuple[Callable[[AskT], Awaitable[Answer | None]], Circuit]], ask: AskT, code: int
+        self,
+        hooks: Sequence[tuple[Callable[[AskT], Coroutine[Any, Any, Answer | None]], Circuit]],
+        ask: AskT,
+        code: int,
     ) -> Answer | None:
         for hook, circuit in hooks:
             if circuit.rest:
                 raise Deny(UNDECIDED, closing.INTERNAL.code)
             started, failed = perf_counter(), False
             try:
-                async with asyncio.timeout(self._deadline):
-                    answer = await hook(ask)
+                answer = await self._within_deadline(hook(ask))
             except Deny as denied:
                 circuit.succeeded()
                 if denied.code in closing.CLOSINGS:
@@ -99,3 +102,14 @@ class Dispatch:
             if answer is not None:
                 return answer
         return None
+
+    async def _within_deadline(self, asked: Coroutine[Any, Any, Answer | None]) -> Answer | None:
+        """Most answers need no waiting: those cost no timer, and nobody a task (see `relay.tasks.begin`)."""
+        try:
+            waits = asked.send(None)
+        except StopIteration as answered:
+            return cast("Answer | None", answered.value)
+        if asyncio.current_task() is None:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(self._deadline):
+            return await go_on(asked, waits)

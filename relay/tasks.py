@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import types
+from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
-__all__ = ["end", "running", "spawn"]
+__all__ = ["begin", "end", "go_on", "running", "spawn"]
 
 T = TypeVar("T")
 log = logging.getLogger("relay.tasks")
@@ -25,6 +26,45 @@ def spawn(
     return task
 
 
+def begin(name: str, work: Coroutine[Any, Any, None]) -> None:
+    """As `spawn`, but what `work` can do without waiting it has done when this returns; only the rest is a task.
+
+    Called by the loop, not by a task, that first part is in no task: what needs one (`asyncio.timeout`) sees to it by
+    `await asyncio.sleep(0)`.
+    """
+    if asyncio.current_task() is not None:
+        spawn(name, work)
+        return
+    try:
+        waits = work.send(None)
+    except StopIteration:
+        pass
+    except Exception as error:
+        _failed(name, error)
+    else:
+        spawn(name, go_on(work, waits))
+
+
+async def go_on(work: Coroutine[Any, Any, T], waits: Any) -> T:
+    """The rest of a coroutine that has begun; `waits` is what its first `send` gave."""
+    ended: T = await _rest(work, waits)
+    return ended
+
+
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, Any], waits: Any) -> Generator[Any, Any, Any]:
+    try:
+        while True:
+            try:
+                yield waits
+            except BaseException as error:
+                waits = work.throw(error)
+            else:
+                return (yield from work)
+    except StopIteration as ended:
+        return ended.value
+
+
 async def end(task: "asyncio.Task[Any] | None") -> None:
     """Cancel a task and wait until it has ended. A library may swallow a cancellation that comes while its own timeout
     ends (redis-py does), so it is said again until it is heard."""
@@ -37,4 +77,8 @@ def _ended(task: "asyncio.Task[Any]", expected: tuple[type[BaseException], ...])
     running.discard(task)
     if task.cancelled() or (error := task.exception()) is None or isinstance(error, expected):
         return
-    log.error("task failed", extra={"task": task.get_name()}, exc_info=error)
+    _failed(task.get_name(), error)
+
+
+def _failed(name: str, error: BaseException) -> None:
+    log.error("task failed", extra={"task": name}, exc_info=error)

@@ -9,6 +9,7 @@ from relay.dispatch import Dispatch
 from relay.errors import Deny, Unavailable
 from relay.grants import ANYONE, Grant, Principal
 from relay.hooks import ConnectAsked, JoinAsked, Plugin, RoomOpened
+from relay.tasks import begin
 from relay.types import Actor, RoomId
 
 CONNECT = ConnectAsked("token", "127.0.0.1", "")
@@ -96,6 +97,35 @@ async def test_slow_plugin() -> None:
     with pytest.raises(Deny) as denied:
         await Dispatch([Slow()], deadline=0.01).ask_join(JOIN)
     assert denied.value.code == closing.OVERLOADED.code
+
+
+async def test_asked_outside_a_task() -> None:
+    """Who answers without waiting is answered for at once, without a timer; who waits has the deadline all the same."""
+    heard: list[object] = []
+
+    class Slow(Plugin):
+        name = "slow"
+
+        async def ask_join(self, ask: JoinAsked) -> Grant | None:
+            await asyncio.get_running_loop().create_future()
+            return GRANT
+
+    async def ask(dispatch: Dispatch) -> None:
+        try:
+            heard.append(await dispatch.ask_join(JOIN))
+        except Deny as denied:
+            heard.append(denied.code)
+
+    def from_the_loop() -> None:
+        begin("ask", ask(Dispatch([Answers("at once", GRANT)])))
+        heard.append("asked")
+        begin("ask", ask(Dispatch([Slow()], deadline=0.01)))
+
+    asyncio.get_running_loop().call_soon(from_the_loop)
+    async with asyncio.timeout(5):
+        while len(heard) < 3:
+            await asyncio.sleep(0.001)
+    assert heard == [GRANT, "asked", closing.OVERLOADED.code]
 
 
 def test_unknown_hook() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from relay.room.member import Member
     from relay.room.room import Room
 
-__all__ = ["answer", "needs_codec"]
+__all__ = ["EMPTY_UPDATE", "answer", "needs_codec"]
 
 log = logging.getLogger("relay.join")
 INLINE_DIFF = 16384

@@ -17,11 +17,11 @@ from relay.errors import CodecDied, Deny, Malformed, Quarantined, Unavailable
 from relay.grants import Grant, Principal
 from relay.hooks import GrantChanged, JoinAsked, Joined, Left
 from relay.protocol.messages import Message, Presence, QueryPresence, Step1, Update
-from relay.room.join import answer, answer_after_diff, needs_codec
+from relay.room.join import EMPTY_UPDATE, answer, answer_after_diff, needs_codec
 from relay.room.member import Member
 from relay.room.room import Room
 from relay.server.context import Context
-from relay.tasks import spawn
+from relay.tasks import begin, spawn
 from relay.types import RoomId
 from relay.yjs.update import TooManyStructs, parse
 
@@ -184,8 +184,9 @@ class Channel:
             self.context.tell(GrantChanged(self.name, grant.actor, principal.session, grant.readonly))
 
     def start(self, joining: Coroutine[Any, Any, None]) -> None:
-        """Run the join; what the client says meanwhile is handled in order afterwards."""
-        spawn(f"join {self.name}", self._work(joining))
+        """Run the join, all of it at once where nothing has to be waited for; what the client says meanwhile is handled
+        in order afterwards."""
+        begin(f"join {self.name}", self._work(joining))
 
     def leave(self) -> None:
         """The client is gone, or leaves this document."""
@@ -269,6 +270,8 @@ class Channel:
             update = message.update
             if member.grant.readonly:
                 return self._refuse_write(room, message)
+            if message.step2 and update == EMPTY_UPDATE and member.acknowledgement is None:
+                return None  # a newcomer without a document
             if len(update) > self.context.limits.inline_parse:
                 return self._submit_large(room, member, update)
             try:

@@ -135,6 +135,7 @@ class Front(asyncio.Protocol):
             return
         context.addresses[address] = count + 1
         connection = Connection(context, self._transport, address, extension)
+        self._transport.set_protocol(connection)
         origin = request.headers.get("origin", "")
         if room is None:
             connection.session = HocuspocusSession(context, connection, origin)
@@ -144,7 +145,6 @@ class Front(asyncio.Protocol):
             connection.session = YWebsocketSession(context, connection, room, ask, acknowledge)
         context.counters.connections.add(connection.session.name)
         context.counters.connects.add(connection.session.name)
-        self._transport.set_protocol(connection)
         if rest:
             connection.data_received(rest)
 

@@ -91,6 +91,7 @@ class YWebsocketSession:
         self, context: Context, connection: "Connection", room: RoomId, ask: ConnectAsked, acknowledge: bool
     ) -> None:
         self._channel = YWebsocketChannel(context, connection, room, acknowledge)
+        connection.session = self  # it may be refused before this returns
         self._channel.start(self._channel.open(ask))
 
     def receive(self, message: bytes) -> None:

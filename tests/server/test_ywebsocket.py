@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from fakes import acknowledged, deleted, held, presence, typed, until, updates
+from fakes import acknowledged, deleted, held, masked, presence, typed, until, updates
 
 from relay import closing
 from relay.protocol.messages import Presence
@@ -33,6 +33,40 @@ async def test_sync(serve: Serve) -> None:
     (said,) = await bob.get()
     assert isinstance(decode(said), Presence)
     assert b"null" in said
+
+
+async def test_open_room_is_joined_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing has to be waited for, a client is in before anything else happens: no task is made for it."""
+    server = await serve()
+    ada = await server.connect("/ws/doc")
+    await ada.get()
+    monkeypatch.setattr("relay.tasks.spawn", lambda name, work: pytest.fail(name))
+    bob = await server.connect("/ws/doc", early=masked(step1(b"\0")))
+    assert await bob.get(2) == [EMPTY_STEP1, step2(b"\0\0")]
+
+
+async def test_refused_at_once(serve: Serve) -> None:
+    """Also who is refused without waiting hears why, and leaves nothing behind."""
+    server = await serve(authenticated=True)
+    client = await server.connect("/ws/doc?token=unknown", early=masked(step1(b"\0")))
+    assert await client.closed() == (4401, "who are you?")
+    client.leave()
+    await until(lambda: not server.context.connections)
+
+
+async def test_newcomer_without_a_document(serve: Serve) -> None:
+    """Its empty answer to our Step1 is nothing to save; who counts acknowledgements gets one, after those before."""
+    server = await serve()
+    server.journal.holding = True
+    ada = await server.connect("/ws/doc?ack=1")
+    await ada.get()
+    ada.send(update(typed(1, 0)), step2(b"\0\0"))
+    bob = await server.connect("/ws/doc")
+    bob.send(step2(b"\0\0"), update(typed(2, 0)))
+    assert held(updates(await ada.get())) == {(2, 0)}
+    await ada.quiet()
+    server.journal.answer()
+    assert acknowledged(await ada.get(2)) == 2
 
 
 async def test_opted_in_ack(serve: Serve) -> None:
