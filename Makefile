@@ -63,6 +63,7 @@ bench-engine: $(VENV)/.installed-bench  ## what things cost inside: about six mi
 	$(BIN)/python benchmarks/edit_path.py
 	$(BIN)/python benchmarks/edit_path.py --members 50
 	$(BIN)/python benchmarks/edit_path.py --members 50 --senders 10 --batch 4 --edits 4000
+	$(BIN)/python -m benchmarks.connect --json $(BENCH)/connect.json
 	$(BIN)/python benchmarks/cold_start.py --json $(BENCH)/cold_start.json
 	$(BIN)/python benchmarks/keystroke.py --json $(BENCH)/keystroke.json
 	$(BIN)/python benchmarks/open.py --json $(BENCH)/open.json

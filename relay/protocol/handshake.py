@@ -2,7 +2,7 @@
 
 import base64
 from typing import NamedTuple
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote, unquote_plus
 
 from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.extensions import Extension
@@ -14,6 +14,7 @@ from relay.errors import Malformed
 
 __all__ = ["Request", "accept", "negotiate", "parse_request", "refuse"]
 
+MAX_FIELDS = 100
 SHARED_WINDOW_BITS = 15
 DEFLATE = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
 
@@ -45,7 +46,7 @@ class Request(NamedTuple):
     def token_protocol(self) -> str:
         """The offered subprotocol that carries a token; a browser closes unless it is echoed."""
         offered = self.headers.get("sec-websocket-protocol", "")
-        return next((p for p in map(str.strip, offered.split(",")) if p.startswith("token.")), "")
+        return next((p for p in map(str.strip, offered.split(",")) if p.startswith("token.")), "") if offered else ""
 
 
 def parse_request(head: bytes) -> Request:
@@ -68,10 +69,22 @@ def parse_request(head: bytes) -> Request:
     path, _, query = target.partition("?")
     try:
         path = unquote(path, errors="strict")
-        fields = {k: v[-1] for k, v in parse_qs(query, max_num_fields=100).items()} if query else {}
     except ValueError:
-        raise Malformed("the request target is not UTF-8 or has too many fields") from None
-    return Request(method, path, fields, headers)
+        raise Malformed("the request target is not UTF-8") from None
+    return Request(method, path, _fields(query) if query else {}, headers)
+
+
+def _fields(query: str) -> dict[str, str]:
+    """As `urllib.parse.parse_qs` reads them, without its lists: the last of a name counts, empty ones do not."""
+    pairs = query.split("&", MAX_FIELDS)
+    if len(pairs) > MAX_FIELDS:
+        raise Malformed("the request target has too many fields")
+    fields: dict[str, str] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if value:
+            fields[unquote_plus(name)] = unquote_plus(value)
+    return fields
 
 
 def negotiate(request: Request) -> tuple[str, Extension | None]:

@@ -104,7 +104,8 @@ class Front(asyncio.Protocol):
     def _answer(self, request: Request) -> tuple[bytes, Extension | None] | None:
         """The response to a handshake and what it agrees to; None when it was refused."""
         context = self._context
-        if context.draining and trusts(self._peer(), context.proxies):
+        peer = self._peer()
+        if context.draining and trusts(peer, context.proxies):
             self._refuse("503 Service Unavailable", "Draining.")  # the proxy asks another relay
             return None
         try:
@@ -113,7 +114,7 @@ class Front(asyncio.Protocol):
         except Malformed as error:
             self._refuse("400 Bad Request", str(error))
             return None
-        host = public_host(self._peer(), request, context.proxies)
+        host = public_host(peer, request, context.proxies)
         if not origin_allowed(request, context.origins, context.authenticated, host):
             context.counters.denied.add("origin")
             self._refuse("403 Forbidden", "Pages of this origin may not connect; see the setting `origins`.")

@@ -1,5 +1,7 @@
 """The request head, and the answer to it."""
 
+from urllib.parse import parse_qs
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,13 +36,20 @@ def test_request() -> None:
         b"GET  / HTTP/1.1",
         b"GET / HTTP/1.1\r\nno colon",
         b"GET /%FF HTTP/1.1",
-        b"GET /?" + b"a=1&" * 200 + b" HTTP/1.1",
+        b"GET /?" + b"a=1&" * 100 + b" HTTP/1.1",
     ],
 )
 def test_malformed(head: bytes) -> None:
     """What is no HTTP/1 request, or no UTF-8."""
     with pytest.raises(Malformed):
         parse_request(head)
+
+
+@given(st.text("ab=&+%41;é", max_size=20))
+def test_query(query: str) -> None:
+    """Fields are read as the standard library reads them; of several with one name the last counts."""
+    expected = {name: values[-1] for name, values in parse_qs(query.encode().decode("latin-1")).items()}
+    assert parse_request(b"GET /?" + query.encode() + b" HTTP/1.1").query == expected
 
 
 @given(st.binary(max_size=60))
