@@ -3,7 +3,7 @@
 A flush costs one write for each reader however many edits it carries, so a busy room gains by waiting, and an idle one
 only loses time. Three things bound the pause after a flush:
 
-* a multiple of what the flush took, scaled down while flushes take a small part of the time;
+* a multiple of what the flush took, and nothing while flushes take a small part of the time;
 * the time by which the edits that will come have come. Editors that wait for each other's edits (and load generators)
   answer a flush in a clump; waiting past the clump gathers nothing. Edits spread evenly show no such end;
 * `most` seconds.
@@ -13,15 +13,19 @@ from time import perf_counter
 
 __all__ = ["Pace"]
 
-BUSY = 1 / 3
-"""Part of the time spent in flushes from which on a room earns the whole pause."""
+IDLE, BUSY = 1 / 16, 1 / 8
+"""Part of the time spent in flushes up to which a room earns no pause, and from which on the whole."""
+ANSWERED = 1 / 6
+"""Likewise from which on edits are taken for answers to the last flush."""
+SMOOTH = 1 / 4
+"""Weight of the last flush in that part: one that came after a pause looks idle, the next would look busy."""
 
 
 class Pace:
     """One room's rhythm. `ready` is the time (of `perf_counter`) from which the next flush may go; `busy`: flushes take
-    a good part of the time."""
+    so much of the time that edits must be answers to them."""
 
-    __slots__ = ("_ended", "_first", "_last", "_most", "_share", "_started", "busy", "ready")
+    __slots__ = ("_ended", "_first", "_last", "_most", "_part", "_share", "_started", "busy", "ready")
 
     def __init__(self, share: float, most: float) -> None:
         """share: the pause as a multiple of the flush before it; most: seconds."""
@@ -29,6 +33,7 @@ class Pace:
         self._most = most
         self._started = self._ended = 0.0
         self._first = self._last = 0.0
+        self._part = 0.0
         self.busy = False
         self.ready = 0.0
 
@@ -42,9 +47,10 @@ class Pace:
         """A flush that began at `started` has carried `edits` and ends now; returns what it took (seconds)."""
         ended = perf_counter()
         took = ended - started
-        busy = took / (started - self._started)
-        self.busy = busy > BUSY / 2
-        pause = self._share * took * min(1.0, busy / BUSY)
+        part = took / (started - self._started)
+        self.busy = part > ANSWERED
+        self._part += (part - self._part) * SMOOTH
+        pause = self._share * took * min(1.0, max(0.0, (self._part - IDLE) / (BUSY - IDLE)))
         if edits > 1:
             gap = (self._last - self._first) / (edits - 1)
             pause = min(pause, max(0.0, self._last - self._ended) + 2 * gap)

@@ -43,6 +43,8 @@ __all__ = ["Limits", "Room"]
 
 ANSWERS = 0.001
 """Seconds in which authors answer what they have just got; the least that the loop's timers tell apart."""
+CURSORS = 0.002
+"""Seconds in which cursors gather: a flush costs a write for each reader, and nobody sees them come a moment later."""
 NOBODY: frozenset[Member] = frozenset()
 
 
@@ -54,7 +56,7 @@ class Limits:
     clients: int = 5000
     presence: int = 65536
     inline_structs: int = 500
-    flush_share: float = 4.0
+    flush_share: float = 8.0
     flush_max: float = 0.008
     compress_from: int = 4096
     tail: int = 65536
@@ -67,11 +69,13 @@ class Room:
         "_authors",
         "_due",
         "_edits",
+        "_expected",
         "_held",
         "_large",
         "_layouts",
         "_limits",
         "_loop",
+        "_moved",
         "_writers",
         "closed",
         "counters",
@@ -129,7 +133,9 @@ class Room:
         self._writers: list[Member] = []
         self._authors: dict[Member, int] = {}
         self._due = False
+        self._expected = 0  # edits for which a busy room waits a moment; 0: it does not
         self._held: asyncio.TimerHandle | None = None
+        self._moved: asyncio.TimerHandle | None = None
 
     # -- in --
 
@@ -154,6 +160,8 @@ class Room:
         self._authors[member] = self._authors.get(member, 0) + 1
         if not self._due:
             self._schedule()
+        elif len(self._edits) == self._expected:
+            self._answered()
 
     def submit_large(self, member: Member, update: bytes, clocks: bytes) -> None:
         """As `submit`, for an update that a codec process has read; `clocks` says what it holds. Raises Deny."""
@@ -183,14 +191,17 @@ class Room:
             # Hocuspocus 4 takes the hint without answering, so ask it too.
             left = message.presence(awareness.encode(state.entry for state in told))
             self.write(member, member.group.frame(left) + member.group.frame(message.query_presence()), frames=2)
-        if self.presence.changed and not self._due:
-            self._schedule()
+        self._show()
+
+    def _show(self) -> None:
+        """Cursors have moved: everybody sees it with the next edits, or in a moment, with those that move meanwhile."""
+        if self.presence.changed and not self._due and self._moved is None:
+            self._moved = self._loop.call_later(CURSORS, self.flush)
 
     def announce_elsewhere(self, owner: Elsewhere, states: list[awareness.State]) -> None:
         """Take what clients of another relay announce."""
         self.presence.put(owner, states, self._loop.time(), self._limits.presence, self._limits.clients)
-        if self.presence.changed and not self._due:
-            self._schedule()
+        self._show()
 
     def leave_elsewhere(self, owner: Elsewhere) -> None:
         """Another relay, or its last client here, is gone."""
@@ -217,21 +228,30 @@ class Room:
         pause = self.pace.ready - perf_counter()
         if self.saving.awaited:
             self._held = self._loop.call_later(self._limits.flush_max, self.flush)
+        elif self._expected and pause > -ANSWERS:
+            self._held = self._loop.call_later(max(ANSWERS, pause), self.flush)
         elif pause <= 0:
             self._loop.call_soon(self.flush)
         else:
             self._loop.call_later(pause, self.flush)
 
-    def go_on(self) -> None:
-        """The authors of the last flush have each other's edits; in a busy room their answers come in a moment."""
+    def go_on(self, edits: int) -> None:
+        """The authors of a flush of `edits` have each other's edits; in a busy room their answers come in a moment, and
+        with those that are here already make the next flush."""
+        if self.pace.busy:
+            self._expected = edits + len(self._edits)
         if self._held is None:
             return
         self._held.cancel()
         self._held = None
-        if self.pace.busy:
-            self._held = self._loop.call_later(ANSWERS, self.flush)
-        else:
-            self._schedule()
+        self._schedule()
+
+    def _answered(self) -> None:
+        """All have answered."""
+        if self._held is not None and not self.saving.awaited:
+            self._held.cancel()
+            self._held = None
+            self._loop.call_soon(self.flush)
 
     # -- out --
 
@@ -245,9 +265,13 @@ class Room:
         """Write what has gathered to everybody, and hand it to the journal."""
         started = perf_counter()
         self._due = False
+        self._expected = 0
         if self._held is not None:
             self._held.cancel()
             self._held = None
+        if self._moved is not None:
+            self._moved.cancel()
+            self._moved = None
         if self.closed:
             return
         edits = len(self._edits)

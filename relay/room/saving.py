@@ -113,7 +113,7 @@ class Saving:
             self.saved(flush, result)
             if several and self.awaited:
                 self.awaited -= 1
-                self._room.go_on()
+                self._room.go_on(len(flush.edits))
             if self._again is not None:
                 self._append_again(self._again)
 

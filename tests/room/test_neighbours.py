@@ -154,8 +154,7 @@ async def test_client_that_moves_to_another_relay(pair: tuple[Node, Node]) -> No
     ada.room.announce(ada.peer, cursor(7, 1))
     await until(lambda: 7 in bob.seen())
     bob.room.announce(bob.peer, cursor(7, 1, b'{"x":1}'))
-    await turns()
-    assert any(b'{"x":1}' in message for message in bob.heard)
+    await until(lambda: any(b'{"x":1}' in message for message in bob.heard))
 
 
 async def test_garbled_message(pair: tuple[Node, Node]) -> None:

@@ -39,7 +39,7 @@ def test_idle_room_never_waits(clock: Clock) -> None:
     """An edit now and then is sent at once: the flush before it earned next to no pause."""
     pace = Pace(4.0, 0.008)
     flush(pace, clock, 0.0003, [0.01])
-    assert flush(pace, clock, 0.0003, [0.1]) < 0.00002
+    assert flush(pace, clock, 0.0003, [0.1]) == 0.0
 
 
 def test_busy_room_gathers(clock: Clock) -> None:
@@ -47,7 +47,16 @@ def test_busy_room_gathers(clock: Clock) -> None:
     pace = Pace(4.0, 0.008)
     for _ in range(10):
         pause = flush(pace, clock, 0.001, [0.0])
-    assert 0.002 < pause <= 0.004
+    assert pause == pytest.approx(0.004)
+    assert pace.busy
+
+
+def test_steady_stream_is_gathered(clock: Clock) -> None:
+    """Edits that come evenly, faster than they are worth a flush each, share one; the pauses settle."""
+    pace = Pace(8.0, 0.008)
+    pauses = [flush(pace, clock, 0.001, [0.0025 * (1 + number) for number in range(3)]) for _ in range(40)][20:]
+    assert 0.005 < min(pauses) <= max(pauses) <= 0.008
+    assert not pace.busy
 
 
 def test_pause_is_bounded(clock: Clock) -> None:

@@ -24,6 +24,7 @@ from relay.codec.worker import JOBS
 from relay.errors import Deny, Malformed, StreamLost, Unavailable
 from relay.journal import Entry
 from relay.protocol.presence import decode
+from relay.room import room as module
 from relay.room.join import answer
 from relay.room.room import Limits, Room
 from relay.snapshot import Segment
@@ -179,6 +180,24 @@ async def test_flushes_at_the_end_of_the_turn(room: Room) -> None:
     room.submit(ada, typed(1, 0))
     await turns(1)
     assert bob.updates() == [typed(1, 0)]
+
+
+async def test_cursors_gather_for_a_moment(room: Room) -> None:
+    """Cursors that move at about the same time share a frame; an edit takes along those that wait."""
+    ada, bob, eve = enter(room, "ada", "bob", "eve")
+    room.announce(ada, presence((1, 1, "{}")))
+    await turns()
+    room.announce(bob, presence((2, 1, "{}")))
+    assert eve.heard() == []
+    while not (heard := eve.heard()):
+        await asyncio.sleep(0.001)
+    assert len(heard) == 1
+    room.announce(ada, presence((1, 2, "{}")))
+    room.submit(bob, typed(2, 0))
+    await turns()
+    assert len(eve.heard()) == 2
+    await asyncio.sleep(0.005)
+    assert eve.heard() == []
 
 
 async def test_busy_room_gathers(room: Room) -> None:
@@ -751,6 +770,31 @@ async def test_flush_waits_for_authors_that_wait_for_each_other(room: Room, jour
     await asyncio.sleep(0.005)
     (merged,) = eve.updates()
     assert held([merged]) == {(1, 1), (2, 1)}
+
+
+async def test_busy_room_waits_for_all_answers(
+    room: Room, journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Authors answer each other's edits: in a busy room a flush leaves with as many as the one before carried, and
+    those that came before its authors had it."""
+    monkeypatch.setattr(module, "ANSWERS", 10.0)
+    ada, bob, eve = enter(room, "ada", "bob", "eve")
+    journal.holding = True
+    room.submit(ada, typed(1, 0))
+    room.submit(bob, typed(2, 0))
+    await flush(room)
+    room.pace.busy = True
+    room.submit(ada, typed(1, 1))
+    journal.answer()
+    await turns()
+    eve.heard()
+    room.submit(bob, typed(2, 1))
+    await turns()
+    assert eve.heard() == []
+    room.submit(ada, typed(1, 2))
+    await turns()
+    (merged,) = eve.updates()
+    assert held([merged]) == {(1, 1), (2, 1), (1, 2)}
 
 
 async def test_flush_does_not_wait_for_long(room: Room, journal: FakeJournal) -> None:
