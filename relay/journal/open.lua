@@ -1,4 +1,4 @@
--- Finds a room's stream, or begins one with an epoch greater than any before it.
+-- Finds a room's stream, or begins one with an epoch greater than any before it, and reads how it begins.
 --
 -- KEYS[1]  the room's epoch (string)
 -- ARGV[1]  what its streams' names begin with; a stream is ARGV[1] .. epoch, in the same slot by its hash tag. It is no
@@ -6,7 +6,8 @@
 -- ARGV[2]  epoch of the position the caller already holds, 0 for none
 -- ARGV[3]  that position's milliseconds
 -- ARGV[4]  that position's sequence number
--- Returns  the epoch of a stream that exists, as a decimal string.
+-- ARGV[5]  how many entries to read
+-- Returns  the epoch of a stream that exists, as a decimal string, and its first entries after that position.
 --
 -- A stream that ends before the caller's position has lost its end (a server restored from an older file). Ids handed
 -- out again would pass for covered by the caller's snapshot, so such a stream is replaced: what it still holds is
@@ -28,12 +29,20 @@ local function lost_its_end(stream, epoch)
   end
 end
 
+local function opened(epoch)
+  local first = '-'
+  if tonumber(epoch) == held_epoch then
+    first = '(' .. ARGV[3] .. '-' .. ARGV[4]
+  end
+  return {epoch, redis.call('XRANGE', ARGV[1] .. epoch, first, '+', 'COUNT', ARGV[5])}
+end
+
 local current = redis.call('GET', KEYS[1])
 if current then
   local stream = ARGV[1] .. current
   if redis.call('EXISTS', stream) == 1 then
     if not lost_its_end(stream, tonumber(current)) then
-      return current
+      return opened(current)
     end
     redis.call('UNLINK', stream)
   end
@@ -44,4 +53,4 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local epoch = string.format('%.0f', math.max(now, held_epoch + 1, (tonumber(current) or 0) + 1))
 redis.call('SET', KEYS[1], epoch)
 redis.call('XADD', ARGV[1] .. epoch, 'MAXLEN', 0, '*', 'x', '') -- leaves an empty stream behind
-return epoch
+return opened(epoch)

@@ -26,7 +26,8 @@ __all__ = ["RedisJournal"]
 
 log = logging.getLogger("relay.journal")
 
-_CHUNK = 512
+_FIRST, _CHUNK = 64, 512
+"""Entries read at a time: with the opening, in Lua, and in further calls."""
 _Chunk: TypeAlias = list[tuple[bytes, list[bytes]]]
 
 
@@ -107,13 +108,20 @@ class RedisJournal:
             raise Unavailable(f"{self._address}: the node for {room!r} is away")
         async with self._errors():
             for _ in range(3):
-                reply = await self._open(keys=[epoch_key(room)], args=(stream_prefix(room), *held))
-                epoch = int(reply)
-                entries = [entry async for entry in self._entries(room, epoch, after)]
+                epoch, chunk = await self._opened(room, held, _FIRST)
+                entries = [_entry(epoch, name, fields) for name, fields in chunk]
+                if len(entries) < _FIRST:
+                    return Opened(epoch, entries)
+                entries += [entry async for entry in self._entries(room, epoch, entries[-1].position)]
                 # An epoch never comes back: a stream that is there now was there all the time we read.
                 if await self._client.exists(stream_key(room, epoch)):
                     return Opened(epoch, entries)
         raise StreamLost(f"the stream of {room!r} vanished while it was read")
+
+    async def _opened(self, room: RoomId, held: Position, count: int) -> tuple[int, _Chunk]:
+        """The epoch of a stream that is there now, and up to `count` of its entries behind `held`."""
+        epoch, chunk = await self._open(keys=[epoch_key(room)], args=(stream_prefix(room), *held, count))
+        return int(epoch), chunk
 
     def append(self, room: RoomId, epoch: int, edits: Sequence[Edit], done: Appended, *, soon: bool = True) -> None:
         key = stream_key(room, epoch)
@@ -128,7 +136,7 @@ class RedisJournal:
         held = after or Position(0, 0, 0)
         keys, prefix = [epoch_key(room)], stream_prefix(room)
         async with self._errors():
-            await self._open(keys=keys, args=(prefix, *held))
+            await self._opened(room, held, 1)
             epoch, entry = await self._intervene(keys=keys, args=[prefix, *self._fields(edits)])
         ms, _, seq = entry.partition(b"-")
         return Position(int(epoch), int(ms), int(seq))
