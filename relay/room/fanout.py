@@ -22,7 +22,7 @@ COMPRESS_UPTO = 65536  # 1 ms of loop time; beyond it the bytes go as they are
 
 
 class Group:
-    """Members who read the same bytes. `targets` is what a flush walks; rebuilt after somebody came or went."""
+    """Members who read the same bytes. `targets` is what a flush walks; empty after somebody came or went."""
 
     __slots__ = ("compress_from", "deflate", "members", "prefix", "targets")
 
@@ -57,7 +57,7 @@ class Fanout:
         if group is None:
             group = self.groups[key] = Group(*key, self.compress_from)
         group.members[member] = member.socket.write
-        group.targets = tuple(group.members.items())
+        group.targets = ()
         member.group = group
 
     def remove(self, member: Member) -> None:
@@ -66,7 +66,7 @@ class Fanout:
             return
         member.group = None
         del group.members[member]
-        group.targets = tuple(group.members.items())
+        group.targets = ()
         if not group.members:
             del self.groups[group.prefix, group.deflate]
 
@@ -81,7 +81,10 @@ class Fanout:
         for group in tuple(self.groups.values()):
             data = frames[group] = group.frame(body)
             before = sent
-            for member, write in group.targets:
+            targets = group.targets
+            if not targets:  # not at every join: a herd would make as many tuples of as many members
+                targets = group.targets = tuple(group.members.items())
+            for member, write in targets:
                 if member not in but:
                     write(data)
                     sent += 1
