@@ -24,6 +24,7 @@ from benchmarks.compare.measurement import ROOT, Bench, disturbed, failed, satur
 from benchmarks.compare.report import markdown
 from benchmarks.compare.scenarios import CORE, SCENARIOS, Scenario
 from benchmarks.compare.servers import CACHE, GIVEN, SERVERS, Given, NotInstalled, Server, install
+from benchmarks.compare.traces import NoTrace, read
 
 __all__ = ["main", "pinned"]
 
@@ -54,6 +55,9 @@ def main() -> int:
     parser.add_argument("--pid", type=int, default=0, help="of that server's first process, to see its CPU")
     parser.add_argument("--key", default="", help="PEM file with a private RSA key, to sign that server's tokens with")
     parser.add_argument("--anywhere", action="store_true", help="that server need not be this machine")
+    parser.add_argument("--trace", type=Path, action="append", default=[], metavar="FILE", help="an editing trace "
+                        "(.json.gz, the format of josephg/editing-traces) to be replayed in the trace scenarios; may "
+                        "be given several times")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="the scenarios and servers")
     options = parser.parse_args()
     if options.list:
@@ -74,6 +78,10 @@ def main() -> int:
         except ValueError as error:
             parser.error(str(error))
         servers = []
+    try:
+        authors = {path: read(path).agents for path in options.trace}
+    except (NoTrace, OSError) as error:
+        parser.error(str(error))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped with us
     bench = Bench(
         options.cache,
@@ -81,6 +89,8 @@ def main() -> int:
         pinned(options.load_cores, 1),
         options.seconds,
         quiet=options.quiet,
+        alone=tuple(path for path, count in authors.items() if count == 1),
+        together=tuple(path for path, count in authors.items() if count > 1),
     )
     if bench.server_cores & bench.load_cores:
         print("server and generator share a core: figures are of little use", file=sys.stderr)
@@ -95,6 +105,7 @@ def main() -> int:
         "started": time.strftime("%Y-%m-%d %H:%M"), "machine": described(), "versions": versions,
         "seconds": options.seconds, "server_cores": ",".join(map(str, sorted(bench.server_cores))),
         "load_cores": ",".join(map(str, sorted(bench.load_cores))), "disturbed": 0,
+        "traces": [path.name for path in options.trace],
     }  # fmt: skip
     named = options.servers != parser.get_default("servers")
     runs = _runs(bench, scenarios, given or servers, options.repeats, options.minutes * 60, named)

@@ -1,7 +1,9 @@
 """Is every edit that was sent at every other client, once and in its author's order? And when did it get there?
 
 A writer's edits are the clocks 0, `unit`, 2 x `unit` ... of its client id, so a range of clocks names them however a
-server batched, merged or encoded them again. What is not as it should be is counted in `Faults`, and fails the run.
+server batched, merged or encoded them again. (Those of a trace, which differ in size and may only delete, are numbered
+0, 1, 2 ... instead: `attribution` says which ones are in an update.) What is not as it should be is counted in
+`Faults`, and fails the run.
 """
 
 from array import array
@@ -24,6 +26,8 @@ class Faults:
     """Messages that are no update."""
     cut_off: int = 0
     """Connections that the server closed, or refused."""
+    differing: int = 0
+    """Rooms whose text is not what it should be at the end."""
 
     def add(self, more: "Faults") -> None:
         """Count these too."""

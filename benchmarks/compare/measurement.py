@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.compare.machine import Moment
+from benchmarks.compare.playback import live_steps
+from benchmarks.compare.replay import AUTHORS, prepared
 from benchmarks.compare.scenarios import Scenario
 from benchmarks.compare.servers import Given, Running, Server
+from benchmarks.compare.traces import NoTrace
 
 __all__ = ["DISTURBED", "SATURATED", "Bench", "disturbed", "failed", "saturated"]
 
@@ -36,16 +39,23 @@ class Bench:
     prewarm: float = 2.0
     quiet: float = 3.0
     """Seconds to wait, at most, for others to be quiet before a run."""
+    alone: tuple[Path, ...] = ()
+    together: tuple[Path, ...] = ()
+    """Traces, of one author and of several, to be replayed instead of made ones."""
 
     def measure(self, scenario: Scenario, server: Server | Given) -> dict[str, Any]:
         """The generator's result, or what went wrong under `error`."""
+        try:
+            scripts = self._scripts(scenario)
+        except (NoTrace, TimeoutError, OSError) as error:
+            return {"error": str(error)}
         self._wait()
         try:
             with server if isinstance(server, Given) else self._fresh(server) as running:
                 order = {
                     "scenario": asdict(scenario), "target": list(running.target), "pid": running.pid,
-                    "key": running.key, "prewarm": self.prewarm, "warmup": self.warmup, "seconds": self.seconds,
-                    "seed": time.monotonic_ns() % 10**9,
+                    "key": running.key, "scripts": scripts, "prewarm": self.prewarm,
+                    "warmup": self.warmup, "seconds": self.seconds, "seed": time.monotonic_ns() % 10**9,
                 }  # fmt: skip
                 done = subprocess.run(
                     [sys.executable, "-m", "benchmarks.compare.load"], input=json.dumps(order), text=True, cwd=ROOT,
@@ -58,6 +68,13 @@ class Bench:
             return {"error": f"the generator failed: {done.stderr.strip()[-1500:]}"}
         result: dict[str, Any] = json.loads(done.stdout)
         return result
+
+    def _scripts(self, scenario: Scenario) -> list[str]:
+        """Files with what is to be written in each room, where that is a trace."""
+        live = live_steps(scenario.rate / scenario.rooms, self.warmup + self.seconds)
+        given = self.together if scenario.writers > 1 else self.alone
+        names = [str(given[n % len(given)]) if given else name for n, name in enumerate(scenario.traces)]
+        return [str(prepared(name, self.cache, live, n * AUTHORS)) for n, name in enumerate(names)]
 
     def _fresh(self, server: Server) -> Running:
         return Running(server, self.cache, set(self.server_cores))

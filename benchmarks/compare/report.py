@@ -96,6 +96,10 @@ def _about(about: dict[str, Any]) -> list[str]:
         "CPU is that of the server and everything below it (for the relay: its PostgreSQL and Valkey too; `own` is the "
         "relay's process alone), in the measured window. An edit counts once for each client, other than its author, "
         "that it reached. Peers run in memory; the relay with tokens, journal, snapshots and metrics on.",
+        "",
+        f"Traces: {', '.join(about['traces'])}."
+        if about.get("traces")
+        else "Traces are made by the measured habits of the public ones (benchmarks/traces).",
     ]
 
 
@@ -159,6 +163,10 @@ def _detail(scenario: Scenario, there: list[Row]) -> list[str]:
             notes.append(f"{row.server}: in {row.saturated} runs the generator was over {SATURATED:.0%} busy; "
                          "the server could have done more.")  # fmt: skip
         notes += [f"{row.server}: {reason}" for reason in row.failures]
+    if scenario.kind == "trace":
+        notes.insert(0, "An edit is a transaction of the trace: a letter, a deletion, a replacement, a paste. Every "
+                     "room's text at the end is the trace's, for a reader and for a newcomer, or the run has "
+                     "failed.")  # fmt: skip
     return [*out, "", *(f"* {note}" for note in notes), *([""] if notes else [])]
 
 

@@ -7,12 +7,13 @@ __all__ = ["CORE", "SCENARIOS", "SWEEPS", "WORKLOADS", "Scenario"]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """kind: typing (open loop), closed (writers wait), cursors, idle, join, return, hold (documents in memory).
+    """kind: typing (open loop), closed (writers wait), trace, cursors, idle, join, return, hold (documents in memory).
 
     rooms, clients of each, writers of each; rate: edits per second in all; window: edits on their way per writer, in
     a closed loop; unit: letters of an edit; slow: clients of each room that stop reading for the measured window;
     document: `paper` (260,000 keystrokes) or `authors` (10,000 of them), which is in every room; joins, at_once: how
-    many come and how many of them together; sizes: documents held, in bytes, or connections counted.
+    many come and how many of them together; sizes: documents held, in bytes, or connections counted; traces: what is
+    written in each room.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Scenario:
     joins: int = 0
     at_once: int = 1
     sizes: tuple[int, ...] = ()
+    traces: tuple[str, ...] = ()
 
     @property
     def unit_of_work(self) -> str:
@@ -62,6 +64,11 @@ WORKLOADS = (
              clients=10, at_once=500),
     Scenario("slow-readers", "1 room x 50 clients, 5 write 200 x 8 KB/s, 5 others stop reading", clients=50, writers=5,
              rate=200, unit=8192, slow=5),
+    Scenario("trace-typing", "4 rooms x 10 clients, in each one author writes on at a paper, a blog post or a program",
+             "trace", rooms=4, clients=10, writers=1, rate=200,
+             traces=("automerge-paper", "seph-blog1", "rustcode", "sveltecomponent")),
+    Scenario("trace-concurrent", "4 rooms x 10 clients, in each two or three authors write on at once", "trace",
+             rooms=4, clients=10, writers=3, rate=200, traces=("friendsforever", "clownschool") * 2),
     Scenario("authors10k", "2 clients type, 100 edits/s, in a document of 10,000 past authors", rate=100,
              document="authors"),
 )  # fmt: skip

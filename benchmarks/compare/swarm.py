@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from benchmarks.compare.attribution import Attribution
 from benchmarks.compare.matcher import Faults, Reader
 from benchmarks.compare.wire import CLOSED, DENIED, OPENED, PING, STEP1, SYNCED, Codec, framed, opening
 
@@ -42,8 +43,8 @@ class Client:
     """One connection. `reader`: where its edits are matched."""
 
     __slots__ = (
-        "covered", "faults", "fd", "lacks", "on_synced", "open", "out", "parts", "path", "prefix", "reader", "recv",
-        "sock", "started", "synced", "token",
+        "covered", "faults", "fd", "heard", "lacks", "on_synced", "open", "out", "parts", "path", "prefix", "reader",
+        "recv", "sock", "started", "synced", "token",
     )  # fmt: skip
 
     def __init__(self, room: str, prefix: bytes, path: str, token: str, faults: Faults) -> None:
@@ -57,6 +58,8 @@ class Client:
         self.on_synced: Callable[[Client], None] | None = None
         self.covered: dict[int, int] | None = None
         """Where set: of clients that are no writers, the clock up to which the document came."""
+        self.heard: list[bytes] | None = None
+        """Where set: all that it is told."""
         self.fd = -1
         self.open = False
         self.out = bytearray()
@@ -68,13 +71,13 @@ class Client:
 
 
 class Swarm:
-    """Clients of one server. `writers`: of a room. As long as its `with` block."""
+    """Clients of one server. `writers`: of a room; with an `attribution`, of all. As long as its `with` block."""
 
-    def __init__(self, target: Target, writers: int) -> None:
+    def __init__(self, target: Target, writers: int, attribution: Attribution | None = None) -> None:
         if not target.anywhere and not ipaddress.ip_address(target.host).is_loopback:
             raise SystemExit(f"{target.host} is not this machine: --anywhere, if you may load it")
         self.target = target
-        self.codec = Codec(target.hocuspocus, writers)
+        self.codec = Codec(target.hocuspocus, writers, attribution)
         self.faults = Faults()
         self.received = 0
         self.clients: dict[int, Client] = {}
@@ -231,6 +234,8 @@ class Swarm:
             if not data:
                 return
         chunk = self.codec.read(data)
+        if client.heard is not None:
+            client.heard.append(data[: chunk.used])
         if chunk.used < len(data):
             client.parts.append(data[chunk.used :])
             client.lacks = chunk.lacks

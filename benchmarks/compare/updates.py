@@ -3,7 +3,10 @@
 Written apart from the relay's own codec, so that the instrument does not share its mistakes.
 """
 
-__all__ = ["FIRST", "LINE", "Unreadable", "keystroke", "ranges_in", "states_in", "uint"]
+__all__ = ["FIRST", "LINE", "Ranges", "Unreadable", "changes_in", "keystroke", "ranges_in", "states_in", "uint"]
+
+Ranges = list[tuple[int, int, int]]
+"""(client, first clock, clock behind the last)."""
 
 FIRST = 0xB0000000
 """Client id of a room's first writer; the others follow."""
@@ -44,9 +47,15 @@ def keystroke(client: int, clock: int, length: int = 1) -> bytes:
     return head + b"\xc4" + uint(client) + uint(behind) + uint(client) + uint(before) + text
 
 
-def ranges_in(update: bytes) -> list[tuple[int, int, int]]:
-    """(client, first clock, clock behind the last) of what it brings; what touches is one range. Raises Unreadable."""
-    found: list[tuple[int, int, int]] = []
+def ranges_in(update: bytes) -> Ranges:
+    """What it brings; what touches is one range. Raises Unreadable."""
+    return changes_in(update)[0]
+
+
+def changes_in(update: bytes) -> tuple[Ranges, Ranges]:
+    """What it brings, and what it deletes; what touches is one range. Raises Unreadable."""
+    found: Ranges = []
+    deleted: Ranges = []
     at = 0
 
     def read() -> int:
@@ -102,11 +111,19 @@ def ranges_in(update: bytes) -> list[tuple[int, int, int]]:
                     raise Unreadable(f"content {kind} at {at}")
             if clock > start:
                 found.append((client, start, clock))
+        for _ in range(read()):
+            client, count = read(), read()
+            for _ in range(count):
+                clock = read()
+                end = clock + read()
+                if deleted and deleted[-1][0] == client and deleted[-1][2] == clock:
+                    clock = deleted.pop()[1]
+                deleted.append((client, clock, end))
     except IndexError:
         raise Unreadable("cut short") from None
     if at > len(update):
         raise Unreadable("cut short")
-    return found
+    return found, deleted
 
 
 def states_in(awareness: bytes) -> list[tuple[int, int]]:

@@ -1,8 +1,10 @@
 """The two protocols as a client speaks them, down to WebSocket frames."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from benchmarks.compare.updates import FIRST, Unreadable, ranges_in, states_in, uint
+from benchmarks.compare.attribution import Attribution
+from benchmarks.compare.updates import FIRST, Unreadable, changes_in, states_in, uint
 
 __all__ = ["CLOSED", "DENIED", "OPENED", "PING", "STEP1", "SYNCED", "Chunk", "Codec", "framed", "opening"]
 
@@ -50,13 +52,15 @@ def opening(host: str, path: str) -> bytes:
 
 
 class Codec:
-    """One protocol. `hocuspocus`: that rather than y-websocket; `writers`: of a room.
+    """One protocol. `hocuspocus`: that rather than y-websocket; `writers`: of a room; `attribution`: what their edits
+    are, where they are no letters; then `writers` are those of all rooms, and no two have the same client id.
 
     A server sends most messages to many, so what they say is remembered: the second reader costs a look-up.
     """
 
-    def __init__(self, hocuspocus: bool, writers: int) -> None:
+    def __init__(self, hocuspocus: bool, writers: int, attribution: Attribution | None = None) -> None:
         self.hocuspocus = hocuspocus
+        self._attribution = attribution
         self._writers = writers
         self._chunks: dict[bytes, Chunk] = {}
         self._messages: dict[bytes, Any] = {}
@@ -108,21 +112,9 @@ class Codec:
         states: list[tuple[int, int, int]] = []
         others: list[tuple[int, int, int]] = []
         calls: list[tuple[int, bytes]] = []
-        at = lacks = unreadable = 0
-        size = len(data)
-        while size - at >= 2:
-            first, length, body = data[at], data[at + 1], at + 2
-            if length == 126:
-                body = at + 4
-                length = int.from_bytes(data[at + 2 : body]) if body <= size else size
-            elif length == 127:
-                body = at + 10
-                length = int.from_bytes(data[at + 2 : body]) if body <= size else size
-            if size < body + length:
-                lacks = body + length - size if body <= size else 0
-                break
-            payload = data[body : body + length]
-            at = body + length
+        unreadable = 0
+        frames, at, lacks = _frames(data)
+        for first, payload in frames:
             if first == 0x82:
                 message = self._messages.get(payload)
                 if message is None:
@@ -145,23 +137,43 @@ class Codec:
                 unreadable += 1
         return Chunk(tuple(ranges), tuple(states), tuple(others), at, lacks, tuple(calls), unreadable)
 
+    def updates(self, data: bytes) -> Iterator[bytes]:
+        """The updates that a connection brought, the answer to what one had first among them."""
+        for first, payload in _frames(data)[0]:
+            at = self._begins(payload)
+            if first == 0x82 and payload[at : at + 1] in ((b"\0", b"\4") if self.hocuspocus else (b"\0",)):
+                size, body = _uint(payload, at + 2)
+                if payload[at + 1]:
+                    yield payload[body : body + size]
+
+    def _begins(self, payload: bytes) -> int:
+        """Where a message begins, behind its room's name; its end where it is about no room."""
+        if not self.hocuspocus:
+            return 0
+        if len(payload) == 1:  # a ping or a pong
+            return 1
+        size, at = _uint(payload, 0)
+        return at + size
+
     def _message(self, payload: bytes) -> tuple[list[Any], list[Any], list[Any], int | None]:
-        at = 0
-        if self.hocuspocus:
-            if len(payload) == 1:  # a ping or a pong, about no document
-                return [], [], [], None
-            size, at = _uint(payload, 0)
-            at += size
+        at = self._begins(payload)
+        if self.hocuspocus and at == 1 == len(payload):
+            return [], [], [], None
         kind, at = payload[at], at + 1
         if kind == 0 or (kind == 4 and self.hocuspocus):
             step, at = payload[at], at + 1
             if step == 0:
                 return [], [], [], STEP1
             size, at = _uint(payload, at)
-            found = ranges_in(payload[at : at + size])
+            found, deleted = changes_in(payload[at : at + size])
             writers = range(FIRST, FIRST + self._writers)
-            ours = [(client - FIRST, clock, end) for client, clock, end in found if client in writers]
             rest = [each for each in found if each[0] not in writers]
+            if self._attribution is None:
+                ours = [(client - FIRST, clock, end) for client, clock, end in found if client in writers]
+            elif step == 1:  # what there was before; newcomers alone ask
+                ours = []
+            else:
+                ours = self._attribution.found([each for each in found if each[0] in writers], deleted)
             return ours, [], rest, SYNCED if step == 1 else None
         if kind == 1:
             size, at = _uint(payload, at)
@@ -170,6 +182,25 @@ class Codec:
         if kind == 2 and payload[at] == int(self.hocuspocus):
             return [], [], [], DENIED
         return [], [], [], None
+
+
+def _frames(data: bytes) -> tuple[list[tuple[int, bytes]], int, int]:
+    """First byte and payload of each; the bytes they take; those that the one begun behind them lacks (0: unknown)."""
+    found: list[tuple[int, bytes]] = []
+    at, size = 0, len(data)
+    while size - at >= 2:
+        length, body = data[at + 1], at + 2
+        if length == 126:
+            body = at + 4
+            length = int.from_bytes(data[at + 2 : body]) if body <= size else size
+        elif length == 127:
+            body = at + 10
+            length = int.from_bytes(data[at + 2 : body]) if body <= size else size
+        if size < body + length:
+            return found, at, body + length - size if body <= size else 0
+        found.append((data[at], data[body : body + length]))
+        at = body + length
+    return found, at, 0
 
 
 def _uint(data: bytes, at: int) -> tuple[int, int]:
