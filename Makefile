@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 BENCH  := bench
 RESULTS := benchmarks/results
 
-.PHONY: serve install test slow faults lint types imports check contracts page bench bench-engine bench-check load clean
+.PHONY: serve install test slow faults lint types imports check contracts page bench bench-engine bench-model bench-check load clean
 
 serve: install            ## run the relay on an own PostgreSQL and Valkey
 	$(BIN)/relay serve $(ARGS)
@@ -69,6 +69,13 @@ bench-engine: $(VENV)/.installed-bench  ## what things cost inside: about six mi
 	$(BIN)/python benchmarks/open.py --json $(BENCH)/open.json
 	$(BIN)/python benchmarks/idle_rooms.py --json $(BENCH)/idle_rooms.json
 	$(BIN)/python benchmarks/workers.py --json $(BENCH)/workers.json
+
+bench-model: $(VENV)/.installed-bench  ## stages, floor, flame graphs, cost model, and contrib/performance.md; 15 minutes
+	$(BIN)/python -m benchmarks.model
+	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.floor
+	$(BIN)/python -m benchmarks.flame
+	$(BIN)/python -m benchmarks.performance > contrib/performance.md
 
 $(VENV)/.installed-load: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable '.[load]'

@@ -47,7 +47,8 @@ from relay.yjs.update import parse
 __all__ = ["PAUSE", "Others", "context_of", "lone", "packed", "updated"]
 
 PAUSE = 0.01
-SAMPLES = 150
+SAMPLES = 50
+ROUNDS = 10
 ROOM = RoomId("benchmark")
 PATIENCE = 0.5
 
@@ -175,8 +176,8 @@ class Timed:
 
     names = ("unframe", "decode", "check", "novelty", "frame", "pack")
 
-    def __init__(self) -> None:
-        self.samples: dict[str, list[int]] = {name: [] for name in (*self.names, "clock")}
+    def __init__(self, samples: dict[str, list[int]]) -> None:
+        self._samples = samples
         self._inbox, self._known = Inbox(1 << 20), Known()
 
     def take(self, data: bytes) -> None:
@@ -195,11 +196,7 @@ class Timed:
         packed(update)
         at.append(clock())
         for name, first, last in zip(("clock", *self.names), at, at[1:]):
-            self.samples[name].append(last - first)
-
-    def medians(self) -> dict[str, float]:
-        found = {name: statistics.median(samples) / 1e3 for name, samples in self.samples.items()}
-        return {name: max(0.0, found[name] - found["clock"]) for name in self.names}
+            self._samples.setdefault(name, []).append(last - first)
 
 
 async def room(journal: Journal, author: asyncio.Transport | None, readers: Sequence[asyncio.Transport]) -> Connection:
@@ -216,9 +213,9 @@ async def room(journal: Journal, author: asyncio.Transport | None, readers: Sequ
 
 
 async def lone(cores: set[int], readers: Sequence[int]) -> tuple[dict[str, float], dict[int, float], float]:
-    """µs by stage; of a write, by how many there are; and of all of it with one reader. Each step is measured twice,
-    in turns; the lesser figure counts, for what disturbs only adds."""
-    timed = Timed()
+    """µs by stage; of a write, by how many there are; and of all of it with one reader. Medians of
+    rounds in which the steps take turns, so that what disturbs a round disturbs all of them."""
+    samples: dict[str, list[int]] = {}
     steps: dict[str, list[float]] = {}
     async with Others(cores, max(readers) + 1) as others:
         author, *rest = others.transports
@@ -235,25 +232,26 @@ async def lone(cores: set[int], readers: Sequence[int]) -> tuple[dict[str, float
             async with await embedded.start(Path(directory) / "data", postgres=False, valkey=True) as own:
                 journal = RedisJournal(own.redis_url, NodeId("stages"))
                 await journal.start()
-                for _ in range(2):
+                for _ in range(ROUNDS):
                     await step("read", lambda data: None)
+                    await step("timed", Timed(samples).take)
                     await with_room("alone", nothing, None, 0)
                     await with_room("written 1", nothing, None, 1)
                     await with_room("saved", journal, None, 1)
                     await with_room("whole", journal, author, 1)
-                await step("timed", timed.take)
-                for count in readers:
+                for count in [*readers] * 3:
                     await with_room(f"written {count}", nothing, None, count)
                 await journal.close()
-    least = {name: min(found) for name, found in steps.items()}
-    found = timed.medians()
+    usual = {name: statistics.median(found) for name, found in steps.items()}
+    took = {name: statistics.median(each) / 1e3 for name, each in samples.items()}
+    found = {name: max(0.0, took[name] - took["clock"]) for name in Timed.names}
     inside = sum(found[name] for name in Timed.names if name != "pack")
-    writes = {count: max(0.0, least[f"written {count}"] - least["alone"]) / count for count in readers}
+    writes = {count: max(0.0, usual[f"written {count}"] - usual["alone"]) / count for count in readers}
     found |= {
-        "read": least["read"],
-        "room": max(0.0, least["alone"] - least["read"] - inside),
-        "write": max(0.0, least["written 1"] - least["alone"]),
-        "journal": max(0.0, least["saved"] - least["written 1"] - found["pack"]),
-        "acknowledge": max(0.0, least["whole"] - least["saved"]),
+        "read": usual["read"],
+        "room": max(0.0, usual["alone"] - usual["read"] - inside),
+        "write": max(0.0, usual["written 1"] - usual["alone"]),
+        "journal": max(0.0, usual["saved"] - usual["written 1"] - found["pack"]),
+        "acknowledge": max(0.0, usual["whole"] - usual["saved"]),
     }
-    return found, writes, least["whole"]
+    return found, writes, usual["whole"]
