@@ -269,8 +269,8 @@ class InlineCodec:
         await asyncio.sleep(0)
         return JOBS[job](*arguments)
 
-    async def summarise(self, update: bytes) -> tuple[bytes, bytes]:
-        rewritten, clocks = await self._run("summarise", update)
+    async def summarise(self, update: bytes, known: bytes | None = None) -> tuple[bytes, bytes]:
+        rewritten, clocks = await self._run("summarise", update, known)
         return rewritten or update, clocks
 
     async def compact(self, updates: Sequence[bytes]) -> tuple[bytes, bytes]:

@@ -41,9 +41,10 @@ class CodecPool:
         self._deadline = deadline
         self._closed = False
 
-    async def summarise(self, update: bytes) -> tuple[bytes, bytes]:
-        """Validate a large update: as every client can read it (nearly always as it is), and its `clocks`."""
-        rewritten, clocks = await self._run("summarise", update)
+    async def summarise(self, update: bytes, known: bytes | None = None) -> tuple[bytes, bytes]:
+        """Validate a large update: as every client can read it (nearly always as it is), and its `clocks`. Without the
+        structs that `known` says are there already, a summary as of `Known.shared`."""
+        rewritten, clocks = await self._run("summarise", update, known)
         return rewritten or update, clocks
 
     async def compact(self, updates: Sequence[bytes]) -> tuple[bytes, bytes]:

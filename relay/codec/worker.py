@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 from relay.codec.message import pack, receive
 from relay.yjs.compact import compact
 from relay.yjs.diff import diff
-from relay.yjs.known import summary
+from relay.yjs.known import Known, summary
 from relay.yjs.merge import merge
 from relay.yjs.ranges import Ranges
-from relay.yjs.update import parse
+from relay.yjs.update import EMPTY, parse
 from relay.yjs.vector import decode_vector
 
 __all__ = ["JOBS", "main", "serve"]
@@ -24,17 +24,20 @@ NICE = 10
 """Niceness of a codec process: what it does can wait, what the loop does can't."""
 
 
-def _summarise(update: bytes) -> tuple[bytes | None, bytes]:
-    """Validate an update: rewritten if not every client could read it as it is, and which structs it holds."""
+def _summarise(update: bytes, known: bytes | None = None) -> tuple[bytes | None, bytes]:
+    """Validate an update: rewritten if not every client could read it as it is, or some of it is in the summary `known`
+    and cut out; and which structs it holds."""
     layout = parse(update)
-    rewritten = None
+    if known is not None:
+        there = Known()
+        there.load(known, EMPTY)
+        layout = there.add(layout) or parse(EMPTY)
     if not layout.plain:
-        rewritten = merge([layout])
-        layout = parse(rewritten)
+        layout = parse(merge([layout]))
     structs = {
         client: Ranges((clock, length) for clock, length, _, _ in found) for client, found in layout.structs.items()
     }
-    return rewritten, summary(structs, layout.deletes_at)
+    return layout.update if layout.update is not update else None, summary(structs, layout.deletes_at)
 
 
 def _compact(updates: Sequence[bytes]) -> tuple[bytes, bytes]:

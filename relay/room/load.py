@@ -13,7 +13,7 @@ from relay.yjs.update import Layout, TooManyStructs, parse
 if TYPE_CHECKING:
     from relay.codec.pool import CodecPool
 
-__all__ = ["learn", "reopen", "replay"]
+__all__ = ["learn", "reopen", "replay", "summarise"]
 
 BREATHE = 100
 """Entries taken in before others get a turn of the loop."""
@@ -25,9 +25,10 @@ async def replay(room: Room, entries: Sequence[Entry], codec: "CodecPool", inlin
     for count, entry in enumerate(entries, 1):
         if (upto := room.log.upto()) is not None and entry.position <= upto:
             continue  # stored since it was read
-        fresh = False
         payloads: list[bytes] = []
+        news: list[bytes] = []
         layouts: list[Layout] = []
+        fresh: list[Layout] = []
         for edit in entry.edits:
             try:
                 layout = parse(edit.update, 500) if len(edit.update) <= inline_parse else None
@@ -35,25 +36,43 @@ async def replay(room: Room, entries: Sequence[Entry], codec: "CodecPool", inlin
                 layout = None
             if layout is None:
                 update, clocks = await codec.summarise(edit.update)
-                if not room.known.covers(clocks, update):
-                    fresh = True
-                    room.known.load(clocks, update)
                 payloads.append(update)
+                update, clocks = await _cut(room.known, update, clocks, codec)
+                if not room.known.covers(clocks, update):
+                    room.known.load(clocks, update)
+                    news.append(update)
             else:
-                fresh = room.known.add(layout) or fresh
                 layouts.append(layout)
+                if (new := room.known.add(layout)) is not None:
+                    fresh.append(new)
         if layouts:
-            payloads.append(layouts[0].update if len(layouts) == 1 and layouts[0].plain else merge(layouts))
-        room.absorb(entry, payloads, fresh)
+            payloads.append(merge(layouts))
+        if fresh:
+            news.append(payloads[-1] if fresh == layouts else merge(fresh))
+        room.absorb(entry, payloads, news)
         if count % BREATHE == 0:
             await asyncio.sleep(0)
+
+
+async def summarise(known: Known, update: bytes, codec: "CodecPool") -> tuple[bytes, bytes]:
+    """A large update without the structs that `known` has, and its summary; whole when nothing in it is new. True until
+    the caller awaits something. Raises Malformed, CodecDied and Unavailable."""
+    update, clocks = await codec.summarise(update)
+    return await _cut(known, update, clocks, codec)
+
+
+async def _cut(known: Known, update: bytes, clocks: bytes, codec: "CodecPool") -> tuple[bytes, bytes]:
+    # Others write meanwhile, so that there may be more to cut when it comes back.
+    while (shared := known.shared(clocks)) is not None and not known.covers(clocks, update):
+        update, clocks = await codec.summarise(update, shared)
+    return update, clocks
 
 
 async def learn(known: Known, update: bytes, codec: "CodecPool", inline_parse: int) -> bool:
     """Take `update` into `known`; whether any of it was not there yet. Raises Malformed and CodecDied."""
     try:
         if len(update) <= inline_parse:
-            return known.add(parse(update, 500))
+            return known.add(parse(update, 500)) is not None
     except TooManyStructs:
         pass
     update, clocks = await codec.summarise(update)

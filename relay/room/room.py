@@ -140,7 +140,8 @@ class Room:
     # -- in --
 
     def submit(self, member: Member, update: bytes) -> None:
-        """Take a client's update; it is acknowledged once journalled, or at once when it holds nothing new.
+        """Take a client's update; it is acknowledged once journalled, or at once when it holds nothing new. What it
+        repeats is cut out of it.
 
         Raises Malformed, Deny, and TooManyStructs: then a codec process reads it, and `submit_large` takes it.
         """
@@ -149,13 +150,13 @@ class Room:
             self.saving.backlog.check()
         if self.log.size > self._limits.document and not self.known.holds(layout):
             self._refuse_growth()
-        if self.known.add(layout):
-            if not layout.plain:
-                update = merge((layout,))
-                layout = parse(update)
+        fresh = self.known.add(layout)
+        if fresh is not None:
+            if not fresh.plain:
+                fresh = parse(merge((fresh,)))
             self.pace.arrived(not self._edits)
-            self._layouts.append(layout)
-            self._edits.append(Edit(member.grant.actor, update))
+            self._layouts.append(fresh)
+            self._edits.append(Edit(member.grant.actor, fresh.update))
             self._writers.append(member)
         self._authors[member] = self._authors.get(member, 0) + 1
         if not self._due:
@@ -164,7 +165,8 @@ class Room:
             self._answered()
 
     def submit_large(self, member: Member, update: bytes, clocks: bytes) -> None:
-        """As `submit`, for an update that a codec process has read; `clocks` says what it holds. Raises Deny."""
+        """As `submit`, for an update that a codec process has read (`relay.room.load.summarise`), which has cut it too;
+        `clocks` says what it holds. Raises Deny."""
         if self.saving.away:
             self.saving.backlog.check()
         if not self.known.covers(clocks, update):
@@ -311,17 +313,18 @@ class Room:
 
     # -- from other relays --
 
-    def absorb(self, entry: Entry, payloads: list[bytes], fresh: bool) -> None:
+    def absorb(self, entry: Entry, payloads: list[bytes], news: list[bytes]) -> None:
         """Take in an entry that the journal has and this room did not put there; `known` has learnt it already.
 
-        Everybody here gets it if anything in it was new.
+        Everybody here gets `news`, what in it was new. The log has all of it: what is known may itself not be saved
+        yet, and a segment must hold every entry that it claims.
         """
         flush = Flush(self.number + 1, list(entry.edits), payloads, [], {})
         flush.position = entry.position
         flush.node = entry.node
         self.log.absorb(flush)
-        if fresh and self.members:
-            for payload in payloads:
+        if self.members:
+            for payload in news:
                 _, sent = self.fanout.send(message.update(payload), NOBODY)
                 self.counters.edits_out += len(entry.edits) * sent
         self.number = flush.number  # only now, as in a flush of our own

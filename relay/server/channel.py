@@ -18,6 +18,7 @@ from relay.grants import Grant, Principal
 from relay.hooks import GrantChanged, JoinAsked, Joined, Left
 from relay.protocol.messages import Message, Presence, QueryPresence, Step1, Update
 from relay.room.join import EMPTY_UPDATE, answer, answer_after_diff, needs_codec
+from relay.room.load import summarise
 from relay.room.member import Member
 from relay.room.room import Room
 from relay.server.context import Context
@@ -200,6 +201,17 @@ class Channel:
 
     # -- what the client says --
 
+    def type(self, update: bytes) -> None:
+        """`receive` of a small Update, which is most of what clients say. Raises Malformed."""
+        room, member = self.room, self.member
+        if self._backlog is not None or room is None or member is None or room.closed or member.grant.readonly:
+            self.receive(Update(update, False))
+            return
+        try:
+            room.submit(member, update)
+        except Deny as error:
+            self.overstepped(error)
+
     def receive(self, message: Message) -> None:
         """Raises Malformed, and Deny for what ends the connection."""
         if self._backlog is not None:
@@ -303,7 +315,7 @@ class Channel:
             await self.connection.drained(JOIN_PATIENCE)
 
     async def _submit_large(self, room: Room, member: Member, update: bytes) -> None:
-        update, clocks = await self.context.registry.codec.summarise(update)
+        update, clocks = await summarise(room.known, update, self.context.registry.codec)
         if not room.closed:
             room.submit_large(member, update, clocks)
 

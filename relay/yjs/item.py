@@ -21,6 +21,7 @@ __all__ = [
     "TYPE",
     "Head",
     "cut",
+    "cuts",
     "head_within",
     "read_head",
     "split_content",
@@ -75,19 +76,28 @@ def read_head(data: bytes, at: int) -> Head:
 
 
 def cut(data: bytes, start: int, end: int, client: int, clock: int, offset: int, length: int) -> bytes:
-    """Of the struct in `data[start:end]` at `clock`, the `length` clocks from `offset` on, as a struct of its own.
+    """Of the struct in `data[start:end]` at `clock`, the `length` clocks from `offset` on, as a struct of its own."""
+    (part,) = cuts(data, start, end, client, clock, ((clock + offset, length),))
+    return part
+
+
+def cuts(data: bytes, start: int, end: int, client: int, clock: int, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Of the struct in `data[start:end]` at `clock`, the (clock, length) `ranges`, each as a struct of its own. They
+    ascend and don't touch. Reads the contents once, however many there are.
 
     As Yjs splits: the right part's origin is the clock before it, its right origin the whole item's; half a surrogate
     pair becomes U+FFFD on either side of the cut.
     """
     info = data[start]
     if info in (GC, SKIP):
-        return bytes((info,)) + write_uint(length)
+        return [bytes((info,)) + write_uint(length) for _, length in ranges]
     head = read_head(data, start)
-    (content,) = split_content(info & REF, data, head.content_at, end, (offset, offset + length))
-    if not offset:
-        return data[start : head.content_at] + content
-    return head_within(data, head, client, clock + offset) + content
+    marks = [mark - clock for fro, length in ranges for mark in (fro, fro + length)]
+    contents = split_content(info & REF, data, head.content_at, end, marks)[::2]
+    return [
+        (data[start : head.content_at] if fro == clock else head_within(data, head, client, fro)) + content
+        for (fro, _), content in zip(ranges, contents)
+    ]
 
 
 def head_within(data: bytes, head: Head, client: int, clock: int) -> bytes:

@@ -1,16 +1,25 @@
-"""What a room holds of a document: which structs and which deletes, without the document."""
+"""What a room holds of a document: which structs and which deletes, without the document.
+
+It decides what a room takes: of two contents for one (client, clock) the first, as in every reader that had it. What is
+held is cut out of what comes later, before that is passed on, journalled or stored; so nobody who comes later is given
+the other one. That is decided in each relay by itself: of two relays that take conflicting contents at the same moment,
+each shows its own to whoever is there, and a later reader gets the one that is first in the journal.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 
 from relay.errors import Malformed
 from relay.yjs.lib0 import MAX_UINT, read_uint, write_uint
+from relay.yjs.merge import Piece, join, parts, write_deletes
 from relay.yjs.ranges import Ranges, decode_ranges, encode_ranges
-from relay.yjs.update import Layout
+from relay.yjs.update import Layout, Struct, parse
 from relay.yjs.vector import encode_vector
 
 __all__ = ["Known", "spans", "summary"]
 
+Range = tuple[int, int]
+"""Clock and length."""
 STEP = 500
 """Ranges that are taken in at a time."""
 
@@ -53,31 +62,33 @@ class Known:
         self._encoded: bytes | None = None
         self._deletes_encoded: bytes | None = b"\0"
 
-    def add(self, layout: Layout) -> bool:
-        """Record what `layout` holds; True if any of its structs or deletes was not there yet."""
-        fresh = False
+    def add(self, layout: Layout) -> Layout | None:
+        """Record what `layout` holds. Returns what of it was not there yet: `layout` itself when all was new, None when
+        nothing was, else what is left when the rest is cut out of its structs and deletes.
+        """
         clocks = self._clocks
+        taken: dict[int, list[Piece]] | None = None
         for client, structs in layout.structs.items():
             have = before = clocks.get(client, 0)
-            for clock, length, _, _ in structs:
-                if clock <= have:
-                    if clock + length > have:
-                        have = clock + length
+            if client not in self._beyond:
+                for clock, length, _, _ in structs:
+                    if clock != have:
+                        break
+                    have += length
                 else:
-                    beyond = self._beyond.get(client)
-                    if beyond is None:
-                        beyond = self._beyond[client] = Ranges()
-                    if beyond.add(clock, length):
-                        fresh = True
-            if have != before:
-                fresh = True
-                self._encoded = None
-                if client in self._beyond:
-                    have = self._pass(client, have)
-                clocks[client] = have
-        if layout.deletes and self._add_deletes(layout):
-            fresh = True
-        return fresh
+                    if have != before:
+                        clocks[client] = have
+                        self._encoded = None
+                        continue
+            pieces = self._take(layout.update, client, structs)
+            if pieces is not None:
+                if taken is None:
+                    taken = {}
+                taken[client] = pieces
+        deletes = self._add_deletes(layout) if layout.deletes else layout.deletes
+        if taken is None and deletes is layout.deletes:
+            return layout if layout.structs or deletes else None
+        return self._left(layout, taken or {}, deletes)
 
     def holds(self, layout: Layout) -> bool:
         """Whether `add` would find nothing new; records nothing."""
@@ -94,6 +105,20 @@ class Known:
                 return False
         deletes = state[deletes_at:]
         return deletes in (b"\0", self._deletes_encoded) or self._deleted(decode_ranges(deletes)[0])
+
+    def shared(self, clocks: bytes) -> bytes | None:
+        """What is held of the clients of an update, by its summary: a summary as well, for an `add` in another process.
+        None when the update has no struct that is here already, so that there is nothing to cut. Raises Malformed.
+        """
+        held: dict[int, Ranges] = {}
+        overlap = False
+        for client, ranges in decode_ranges(clocks, read_uint(clocks, 0)[1])[0].items():
+            have, beyond = self._clocks.get(client, 0), self._beyond.get(client)
+            if not have and beyond is None:
+                continue
+            held[client] = Ranges([(0, have), *(beyond or ())])
+            overlap = overlap or any(held[client].missing(*each) != [each] for each in ranges)
+        return summary(held, 1) if overlap else None
 
     def _has(self, client: int, clock: int, length: int) -> bool:
         have = self._clocks.get(client, 0)
@@ -177,6 +202,33 @@ class Known:
             del self._beyond[client]
         return have
 
+    def _take(self, update: bytes, client: int, structs: list[Struct]) -> list[Piece] | None:
+        """Record `structs`, some of which may be here or come after a gap; the pieces of them that were not here, None
+        when that is all."""
+        pieces: list[Piece] = []
+        whole = bool(structs)
+        for clock, length, start, end in structs:
+            have, beyond = self._clocks.get(client, 0), self._beyond.get(client)
+            fro = max(clock, have)
+            left = clock + length - fro
+            missing = [(fro, left)] if beyond is None and left > 0 else beyond.missing(fro, left) if beyond else []
+            whole = whole and missing == [(clock, length)]
+            if missing:
+                pieces += parts(client, (clock, length, update, start, end), missing)
+                self._add_range(client, clock, length)
+        return None if whole else pieces
+
+    def _left(self, layout: Layout, taken: dict[int, list[Piece]], deletes: dict[int, list[Range]]) -> Layout | None:
+        """Of `layout` the pieces `taken` of clients that had some of it, and `deletes`."""
+        data = layout.update
+        pieces = dict(taken)
+        for client, structs in layout.structs.items():
+            if client not in taken:
+                pieces[client] = [(clock, length, data, start, end) for clock, length, start, end in structs]
+        if not deletes and not any(pieces.values()):
+            return None
+        return parse(join(pieces, write_deletes([deletes])))
+
     def _add_range(self, client: int, start: int, length: int) -> None:
         have = self._clocks.get(client, 0)
         if start > have:
@@ -186,20 +238,24 @@ class Known:
             self._clocks[client] = self._pass(client, have) if client in self._beyond else have
             self._encoded = None
 
-    def _add_deletes(self, layout: Layout) -> bool:
+    def _add_deletes(self, layout: Layout) -> dict[int, list[Range]]:
+        """Record its delete set; the ranges that were not all there yet, its own when none was."""
         # A reconnecting client repeats its whole delete set: the same bytes, since all write it in the same order.
         if self._deletes_encoded == layout.update[layout.deletes_at :]:
-            return False
+            return {}
         self._decode()
-        fresh = False
+        there: dict[int, set[int]] | None = None
         deletes = self._deletes
         for client, ranges in layout.deletes.items():
             known = deletes.get(client)
             if known is None:
                 known = deletes[client] = Ranges()
-            for clock, length in ranges:
-                if known.add(clock, length):
-                    fresh = True
+            for number, (clock, length) in enumerate(ranges):
+                if not known.add(clock, length):
+                    if there is None:
+                        there = {}
+                    there.setdefault(client, set()).add(number)
+        fresh = layout.deletes if there is None else _without(layout.deletes, there)
         if fresh:
             self._deletes_encoded = None
         return fresh
@@ -213,3 +269,12 @@ class Known:
                     for start, length in ranges:
                         known.add(start, length)
         self._loaded.clear()
+
+
+def _without(deletes: Mapping[int, list[Range]], numbers: Mapping[int, set[int]]) -> dict[int, list[Range]]:
+    """`deletes` but for the ranges with these numbers."""
+    left = {
+        client: [each for number, each in enumerate(ranges) if number not in numbers.get(client, ())]
+        for client, ranges in deletes.items()
+    }
+    return {client: ranges for client, ranges in left.items() if ranges}

@@ -5,16 +5,17 @@ its rest (a section never goes backward), a gap as a Skip. Sections and delete s
 least, as Yjs writes them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 
-from relay.yjs.item import cut
+from relay.yjs.item import cuts
 from relay.yjs.lib0 import write_client, write_uint
 from relay.yjs.ranges import Ranges
 from relay.yjs.update import EMPTY, Layout
 
-__all__ = ["Piece", "disjoint", "merge", "write_deletes"]
+__all__ = ["Piece", "disjoint", "join", "merge", "parts", "write_deletes"]
 
+Deletes = Mapping[int, list[tuple[int, int]]]
 Piece = tuple[int, int, bytes, int, int]
 """Clock, length, and the bytes [start, end) of an update: a struct."""
 
@@ -26,7 +27,7 @@ def merge(layouts: Sequence[Layout]) -> bytes:
     sections: dict[int, list[int]] = {}
     slices: dict[int, list[bytes]] = {}
     rough: set[int] = set()
-    deleting: list[Layout] = []
+    deleting: list[Deletes] = []
     for layout in layouts:
         update = layout.update
         for client, structs in layout.structs.items():
@@ -44,7 +45,7 @@ def merge(layouts: Sequence[Layout]) -> bytes:
                     rough.add(client)
                     break
         if layout.deletes:
-            deleting.append(layout)
+            deleting.append(layout.deletes)
     for client in rough:
         pieces = [
             (clock, length, layout.update, start, end)
@@ -54,12 +55,26 @@ def merge(layouts: Sequence[Layout]) -> bytes:
         sections[client], slices[client] = _fit(disjoint(client, pieces))
     if not sections and not deleting:
         return EMPTY
+    return _write(sections, slices, write_deletes(deleting) if deleting else b"\0")
+
+
+def join(pieces: Mapping[int, list[Piece]], deletes: bytes) -> bytes:
+    """An update of each client's disjoint pieces, in any order, and of an encoded delete set."""
+    sections: dict[int, list[int]] = {}
+    slices: dict[int, list[bytes]] = {}
+    for client, found in pieces.items():
+        if found:
+            sections[client], slices[client] = _fit(sorted(found, key=itemgetter(0)))
+    return _write(sections, slices, deletes)
+
+
+def _write(sections: Mapping[int, Sequence[int]], slices: Mapping[int, Sequence[bytes]], deletes: bytes) -> bytes:
     out = [write_uint(len(sections))]
     for client in sorted(sections, reverse=True) if len(sections) > 1 else sections:
         first, _, count = sections[client]
         out += (write_uint(count), write_client(client), write_uint(first))
         out += slices[client]
-    out.append(write_deletes(deleting) if deleting else b"\0")
+    out.append(deletes)
     return b"".join(out)
 
 
@@ -70,24 +85,29 @@ def disjoint(client: int, pieces: Iterable[Piece]) -> list[Piece]:
     top = 0
     ascending = True
     for piece in pieces:
-        clock, length, data, start, end = piece
+        clock, length, *_ = piece
         if clock >= top:
             out.append(piece)
             taken.add(clock, length)
             top = clock + length
             continue
-        for fro, size in taken.missing(clock, length):
+        if missing := taken.missing(clock, length):
             ascending = False
-            if size == length:
-                out.append(piece)
-            else:
-                part = cut(data, start, end, client, clock, fro - clock, size)
-                out.append((fro, size, part, 0, len(part)))
-            taken.add(fro, size)
-            top = max(top, fro + size)
+            out += parts(client, piece, missing)
+            taken.add(clock, length)
+            top = max(top, clock + length)
     if not ascending:
         out.sort(key=itemgetter(0))
     return out
+
+
+def parts(client: int, piece: Piece, ranges: Sequence[tuple[int, int]]) -> list[Piece]:
+    """Of `piece` the (clock, length) `ranges`, which ascend and don't touch."""
+    clock, length, data, start, end = piece
+    if ranges[0] == (clock, length):
+        return [piece]
+    structs = cuts(data, start, end, client, clock, ranges)
+    return [(fro, size, struct, 0, len(struct)) for (fro, size), struct in zip(ranges, structs)]
 
 
 def _fit(pieces: list[Piece]) -> tuple[list[int], list[bytes]]:
@@ -102,11 +122,11 @@ def _fit(pieces: list[Piece]) -> tuple[list[int], list[bytes]]:
     return [first, at, len(out)], out
 
 
-def write_deletes(layouts: Iterable[Layout]) -> bytes:
-    """The delete sets of `layouts` as one."""
+def write_deletes(sets: Iterable[Deletes]) -> bytes:
+    """Delete sets as one."""
     clients: dict[int, list[tuple[int, int]]] = {}
-    for layout in layouts:
-        for client, ranges in layout.deletes.items():
+    for deletes in sets:
+        for client, ranges in deletes.items():
             found = clients.get(client)
             if found is None:
                 clients[client] = ranges

@@ -110,7 +110,7 @@ async def test_edit_read_back_before_it_is_answered(relays: list[Relay]) -> None
     room = await ada.enter()
     wanted = {await bob.type(2), await ada.type(1)}
     (flush,) = room.log.flushes
-    room.absorb(Entry(flush.position or NEVER, NodeId("n0"), tuple(flush.edits)), flush.payloads, False)
+    room.absorb(Entry(flush.position or NEVER, NodeId("n0"), tuple(flush.edits)), flush.payloads, [])
     assert await ada.snapshot()
     assert await everything(ada) == wanted
 

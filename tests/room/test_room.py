@@ -529,7 +529,7 @@ async def test_socket_that_fills_in_the_middle_of_what_another_relay_wrote(room:
     (bob,) = enter(room, "bob")
     fill(room, bob)
     payloads = [typed(1, 0), typed(2, 0)]
-    room.absorb(Entry(Position(1, 1, 0), NodeId("other"), ()), payloads, True)
+    room.absorb(Entry(Position(1, 1, 0), NodeId("other"), ()), payloads, payloads)
     got = bob.updates()
     drain(room, bob)
     assert held(got + bob.updates()) == {(1, 0), (2, 0)}
