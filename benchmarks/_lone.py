@@ -8,6 +8,7 @@ had already filled.
 """
 
 import asyncio
+import itertools
 import multiprocessing
 import os
 import selectors
@@ -51,6 +52,7 @@ SAMPLES = 50
 ROUNDS = 10
 ROOM = RoomId("benchmark")
 PATIENCE = 0.5
+numbers = itertools.count()
 
 
 def updated(message: bytes) -> bytes:
@@ -203,10 +205,11 @@ async def room(journal: Journal, author: asyncio.Transport | None, readers: Sequ
     """Its author's connection. Of the author and of the only reader there may be sockets that do nothing."""
     context = context_of(journal)
     null = NullTransport()
+    name = RoomId(f"benchmark-{next(numbers)}")  # in a room of before, the journal has these edits already
     made = []
     for transport in (author or null, *(readers or (null,))):
         connection = Connection(context, transport, "127.0.0.1", None)  # type: ignore[arg-type]
-        connection.session = YWebsocketSession(context, connection, ROOM, ConnectAsked("", "", ""), False)
+        connection.session = YWebsocketSession(context, connection, name, ConnectAsked("", "", ""), False)
         made.append(connection)
     await asyncio.sleep(0.1)
     return made[0]
