@@ -112,8 +112,9 @@ class Run:
 
     @property
     def options(self) -> Namespace:
-        assert self.environment.parsed_options is not None
-        return self.environment.parsed_options
+        options: Namespace | None = self.environment.parsed_options
+        assert options is not None
+        return options
 
     @property
     def runner(self) -> Runner:

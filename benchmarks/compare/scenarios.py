@@ -67,7 +67,7 @@ WORKLOADS = (
     Scenario("trace-typing", "4 rooms x 10 clients, in each one author writes on at a paper, a blog post or a program",
              "trace", rooms=4, clients=10, writers=1, rate=200,
              traces=("automerge-paper", "seph-blog1", "rustcode", "sveltecomponent")),
-    Scenario("trace-concurrent", "4 rooms x 10 clients, in each two or three authors write on at once", "trace",
+    Scenario("trace-concurrent", "4 rooms x 10 clients, in each two authors write on at once", "trace",
              rooms=4, clients=10, writers=3, rate=200, traces=("friendsforever", "clownschool") * 2),
     Scenario("authors10k", "2 clients type, 100 edits/s, in a document of 10,000 past authors", rate=100,
              document="authors"),
