@@ -234,7 +234,7 @@ def limits(work: Workload, hosts: Hosts, costs: Costs) -> list[tuple[str, float,
          "a longer `snapshot_idle`, a larger host"),
         ("PostgreSQL: WAL", users * hosts.wal_mb / need.wal_mb, "a longer `snapshot_idle`, a faster disk"),
     ]  # fmt: skip
-    if room > hosts.headroom:
-        found.append((f"a room of {size} where {work.active:.0%} type", size * hosts.headroom / room,
+    if room > hosts.headroom:  # by members squared: more who type, and each before more
+        found.append((f"a room of {size} where {work.active:.0%} type", size * math.sqrt(hosts.headroom / room),
                       "nothing: a room lives in one process"))  # fmt: skip
     return sorted(found, key=lambda limit: limit[1])
