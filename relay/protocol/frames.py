@@ -28,6 +28,8 @@ def header(length: int, first: int = BINARY_FIN) -> bytes:
 
 def frame(payload: bytes) -> bytes:
     """One unfragmented binary frame, ready for any number of clients."""
+    if len(payload) < 126:
+        return b"\x82%c%b" % (len(payload), payload)
     return header(len(payload)) + payload
 
 

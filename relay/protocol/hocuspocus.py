@@ -7,7 +7,7 @@ they understand, not in how it is written; bare bytes 09 and 0a (ping, pong) hav
 from typing import NamedTuple
 
 from relay.errors import Malformed
-from relay.protocol.messages import Message, Presence, QueryPresence, Update, read_string, read_sync, take_bytes
+from relay.protocol.messages import Message, Presence, QueryPresence, read_string, read_sync, take_bytes
 from relay.yjs.lib0 import read_uint, write_bytes
 
 __all__ = [
@@ -87,20 +87,6 @@ def decode(data: bytes) -> Frame:
     if kind == CLOSE:
         return Frame(address, prefix, Close())
     raise Malformed(f"message of unknown type {kind}")
-
-
-def is_update(data: bytes, prefix: bytes) -> bool:
-    """True for a sync Update frame of the document with this prefix: the hot path's one look."""
-    at = len(prefix)
-    return data.startswith(prefix) and data[at : at + 2] == b"\0\2"
-
-
-def update_of(data: bytes, prefix: bytes) -> Update:
-    """The update in a frame for which `is_update` holds."""
-    body, end = take_bytes(data, len(prefix) + 2)
-    if end != len(data):
-        raise Malformed("bytes after a sync message")
-    return Update(body, False)
 
 
 def _token(data: bytes, at: int) -> Token:

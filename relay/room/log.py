@@ -54,7 +54,7 @@ class Flush:
         self.frames: dict[Group, bytes] = {}
         self.position: Position | None = None
         self.node: NodeId | None = None  # which other relay process put it into the journal
-        self.size = sum([len(edit.update) for edit in edits])
+        self.size = len(edits[0].update) if len(edits) == 1 else sum([len(edit.update) for edit in edits])
         self.queued = 0.0  # `perf_counter` when it was given to the journal
         self.told = False  # authors got the others' edits early, because the journal is away
 

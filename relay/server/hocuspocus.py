@@ -186,9 +186,11 @@ class HocuspocusSession:
 
     def receive(self, message: bytes) -> None:
         last = self._last
-        if last is not None and protocol.is_update(message, last.prefix):
-            last.receive(protocol.update_of(message, last.prefix))
-            return
+        if last is not None and message.startswith(last.prefix):
+            update = ywebsocket.keystroke(message, len(last.prefix))
+            if update:
+                last.type(update)
+                return
         if len(message) == 1:
             if message == protocol.PING:
                 if self.connection.paused:

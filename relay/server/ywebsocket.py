@@ -95,7 +95,10 @@ class YWebsocketSession:
         self._channel.start(self._channel.open(ask))
 
     def receive(self, message: bytes) -> None:
-        self._channel.receive(protocol.decode(message))
+        if update := protocol.keystroke(message, 0):
+            self._channel.type(update)
+        else:
+            self._channel.receive(protocol.decode(message))
 
     def lost(self) -> None:
         self._channel.leave()

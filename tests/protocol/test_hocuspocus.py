@@ -54,20 +54,6 @@ def test_session_address() -> None:
     assert protocol.room_of("doc") == "doc"
 
 
-@given(st.binary(max_size=300), st.text(min_size=1, max_size=30))
-def test_hot_path_agrees(value: bytes, address: str) -> None:
-    """The one look that the hot path takes reads the same as the whole decoder."""
-    prefix = write_bytes(address.encode())
-    data = prefix + b"\0\2" + write_bytes(value)
-    assert protocol.is_update(data, prefix)
-    assert protocol.update_of(data, prefix) == protocol.decode(data).message
-    assert not protocol.is_update(prefix + b"\0\1" + write_bytes(value), prefix)
-    with pytest.raises(Malformed):
-        protocol.update_of(data + b"\0", prefix)
-    with pytest.raises(Malformed):
-        protocol.update_of(data[:-1], prefix)
-
-
 @given(st.data())
 def test_truncated(data: st.DataObject) -> None:
     """No part of a sync, awareness or stateless message passes for one."""

@@ -70,3 +70,15 @@ def test_unknown_type(kind: int) -> None:
     """Types that no client sends are malformed."""
     with pytest.raises(Malformed):
         protocol.decode(bytes((kind, 0)))
+
+
+@given(st.binary(max_size=200), st.binary(max_size=10), st.sampled_from((0, 1, 2, 9)))
+def test_hot_path_agrees(value: bytes, before: bytes, kind: int) -> None:
+    """The hot path finds small updates, whatever is before them, and takes nothing else for one."""
+    whole = protocol.update(value)
+    small = 0 < len(value) < 128
+    assert protocol.keystroke(before + whole, len(before)) == (value if small else b"")
+    assert protocol.keystroke(before + whole + b"\0", len(before)) == b""
+    assert kind == 2 or protocol.keystroke(bytes((0, kind)) + whole[2:], 0) == b""
+    for end in range(len(whole)):
+        assert protocol.keystroke(before + whole[:end], len(before)) == b""

@@ -107,7 +107,7 @@ async def test_silence(serve: Serve) -> None:
 
 async def test_too_fast(serve: Serve) -> None:
     """A client over its rate is read more slowly; nothing that it sends is lost."""
-    server = await serve(limits={"rate_messages": 1000, "burst_messages": 20})
+    server = await serve(limits={"rate_messages": 200, "burst_messages": 20})
     client = await entered(server)
     started = asyncio.get_running_loop().time()
     client.send(*(update(typed(1, clock)) for clock in range(100)))
