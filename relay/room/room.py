@@ -292,6 +292,8 @@ class Room:
         if not edits:
             self.saving.acknowledge_after_last(authors)
             return
+        if self.saving.awaited:
+            self.saving.overtaken()
         number = self.number + 1
         if large:  # never merged on the loop: they travel as they came, before what builds on them
             self._large = []

@@ -204,6 +204,12 @@ class Saving:
             self._tell_early(flush)
         self._on_failed(self._room, error)
 
+    def overtaken(self) -> None:
+        """A flush leaves before those ahead of it are saved: their authors get the others' edits now, in order."""
+        self.awaited = 0
+        for flush in self._room.log.unsaved():
+            self._tell_early(flush)
+
     def _tell_early(self, flush: Flush) -> None:
         """An author waits for its own edit to be saved, but not for the edits of others that share its flush.
 

@@ -808,3 +808,20 @@ async def test_flush_does_not_wait_for_long(room: Room, journal: FakeJournal) ->
     room.submit(ada, typed(1, 1))
     await asyncio.sleep(Limits().flush_max + 0.02)
     assert held(eve.updates()) == {(1, 1)}
+
+
+async def test_order_while_the_journal_is_slow(room: Room, journal: FakeJournal) -> None:
+    """Nobody gets an edit before the one its author made first, however late the journal has that."""
+    ada, bob = enter(room, "ada", "bob")
+    journal.holding = True
+    room.submit(ada, typed(1, 0))
+    room.submit(bob, typed(2, 0))
+    await flush(room)
+    assert ada.heard() == bob.heard() == []
+    room.submit(bob, typed(2, 1))
+    await flush(room)
+    assert ada.updates() == [typed(2, 0), typed(2, 1)]
+    assert bob.updates() == [typed(1, 0)]
+    journal.answer()
+    await turns()
+    assert (acknowledged(ada.heard()), acknowledged(bob.heard())) == (1, 2)
