@@ -26,6 +26,9 @@ START_PATIENCE = 60.0
 TRIM_EVERY = 10.0
 """Seconds between two looks at how long the servers' logs have become."""
 
+SYNC_EVERY = 1.0
+"""Seconds of journal that a crash of the machine may cost."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a server that ended is started again; they double until it has lived for the longest."""
 
@@ -86,6 +89,7 @@ class Embedded:
         self._data.publish(self.database_url, self.redis_url)
         self._watches = [spawn(f"embedded {server.name}", self._keep_running(server)) for server in self._servers]
         self._watches.append(spawn("trim logs", self._trim_logs()))
+        self._watches += [spawn("sync", self._sync(one)) for one in self._servers if isinstance(one, ValkeyServer)]
 
     async def _keep_running(self, server: Server) -> None:
         """Start the server again whenever it ended by itself, with growing pauses."""
@@ -105,6 +109,16 @@ class Embedded:
                     log.warning("server started again", extra={"server": server.name})
                 except StartError as error:
                     log.error("server did not start: %s", error, extra={"server": server.name})
+
+    async def _sync(self, server: ValkeyServer) -> None:
+        while True:
+            await asyncio.sleep(SYNC_EVERY)
+            try:
+                await server.sync()
+            except (
+                OSError
+            ) as error:  # a file that a rewrite has just replaced; or the disk, which the server reports too
+                log.warning("could not sync: %s", error, extra={"server": server.name})
 
     async def _trim_logs(self) -> None:
         while True:

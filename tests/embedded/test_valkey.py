@@ -1,5 +1,9 @@
 """The append-only file: what a crash truncated is loaded, what is damaged is reported."""
 
+import asyncio
+import os
+import time
+
 import pytest
 import redis.asyncio
 
@@ -29,6 +33,39 @@ async def test_truncated_file_loads(tmp_path):
         redis.asyncio.from_url(servers.redis_url) as client,
     ):
         assert await client.xlen("log") == 19
+
+
+async def test_what_was_answered_is_in_the_file(tmp_path):
+    """Also while the disk is busy: a kill of the server right after its answer loses nothing."""
+    async with (
+        await embedded.start(tmp_path, postgres=False, valkey=True) as servers,
+        redis.asyncio.from_url(servers.redis_url) as client,
+    ):
+        await client.config_set("auto-aof-rewrite-percentage", 0)
+        [path] = (tmp_path / "valkey" / "appendonlydir").glob("*.incr.aof")
+        much = os.urandom(1 << 19)
+        ends = time.monotonic() + 2.5
+        while time.monotonic() < ends:
+            marker = os.urandom(16)
+            await client.set("key", much + marker)
+            with path.open("rb") as file:
+                file.seek(-100, os.SEEK_END)
+                assert marker in file.read()
+
+
+async def test_synced_every_second(tmp_path, monkeypatch):
+    """What was written is given to the disk, once, and a replaced file is not missed."""
+    synced = []
+    monkeypatch.setattr(valkey, "_sync", synced.extend)
+    async with (
+        await embedded.start(tmp_path, postgres=False, valkey=True) as servers,
+        redis.asyncio.from_url(servers.redis_url) as client,
+    ):
+        await asyncio.sleep(2.2)
+        synced.clear()
+        await client.xadd("log", {"word": "w"})
+        await asyncio.sleep(2.2)
+        assert [path.name for path in synced] == ["appendonly.aof.1.incr.aof"]
 
 
 async def test_damaged_file_is_reported(tmp_path):
