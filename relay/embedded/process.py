@@ -198,10 +198,32 @@ async def run(argv: Sequence[str | Path], *, account: Account | None, log_path: 
 
 
 async def _ended(child: subprocess.Popen[bytes], patience: float) -> bool:
-    """Wait for a child. Polled: the loop's child watchers would fork or reap elsewhere."""
-    deadline = time.monotonic() + patience
-    while (alive := child.poll() is None) and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.005)
+    """Wait for a child, without waking to ask; whether it has ended within `patience` seconds. The loop's own child
+    watchers would fork or reap elsewhere."""
+    if child.poll() is not None:
+        return True
+    try:
+        descriptor = os.pidfd_open(child.pid)
+    except (AttributeError, OSError):  # not Linux, or one older than 5.3
+        return await _polled(child, patience)
+    loop, gone = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, gone.set)
+    try:
+        async with asyncio.timeout(patience if patience < math.inf else None):
+            await gone.wait()
+    except TimeoutError:
+        pass
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    return child.poll() is not None
+
+
+async def _polled(child: subprocess.Popen[bytes], patience: float) -> bool:
+    deadline, pause = time.monotonic() + patience, 0.005
+    while (alive := child.poll() is None) and time.monotonic() < deadline:
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.25)
     return not alive
 
 
@@ -240,24 +262,9 @@ class Server(ABC):
         """Does the process that we spawned take work?"""
 
     async def ended(self) -> None:
-        """Returns when there is no process any more. An idle machine is not kept awake by asking."""
-        child = self.process
-        try:
-            descriptor = os.pidfd_open(child.pid) if child is not None else -1
-        except (AttributeError, OSError):  # not Linux, or one older than 5.3
-            while self.alive:  # noqa: ASYNC110
-                await asyncio.sleep(0.25)
-            return
-        if descriptor < 0:
-            return
-        loop = asyncio.get_running_loop()
-        gone = asyncio.Event()
-        loop.add_reader(descriptor, gone.set)
-        try:
-            await gone.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
+        """Returns when there is no process any more."""
+        if self.process is not None:
+            await _ended(self.process, math.inf)
 
     async def start(self, patience: float) -> None:
         """Returns once the server takes work. Raises StartError, with the end of its log, when it ends or hangs."""
