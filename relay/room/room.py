@@ -293,7 +293,7 @@ class Room:
             self.saving.acknowledge_after_last(authors)
             return
         if self.saving.awaited:
-            self.saving.overtaken()
+            self.saving.tell_all_early()
         number = self.number + 1
         if large:  # never merged on the loop: they travel as they came, before what builds on them
             self._large = []

@@ -198,14 +198,12 @@ class Saving:
             self._again.clear()
             self._again = None
         self._in_flight = 0
-        self.awaited = 0
         self._keep(sum(flush.size for flush in self._room.log.unsaved()))
-        for flush in self._room.log.unsaved():
-            self._tell_early(flush)
+        self.tell_all_early()
         self._on_failed(self._room, error)
 
-    def overtaken(self) -> None:
-        """A flush leaves before those ahead of it are saved: their authors get the others' edits now, in order."""
+    def tell_all_early(self) -> None:
+        """Authors of what is not saved yet get the others' edits now, in order, before anything later."""
         self.awaited = 0
         for flush in self._room.log.unsaved():
             self._tell_early(flush)
