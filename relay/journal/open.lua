@@ -6,7 +6,7 @@
 -- ARGV[2]  epoch of the position the caller already holds, 0 for none
 -- ARGV[3]  that position's milliseconds
 -- ARGV[4]  that position's sequence number
--- ARGV[5]  how many entries to read
+-- ARGV[5]  how many entries to read, 0 for none
 -- Returns  the epoch of a stream that exists, as a decimal string, and its first entries after that position.
 --
 -- A stream that ends before the caller's position has lost its end (a server restored from an older file). Ids handed
@@ -30,6 +30,9 @@ local function lost_its_end(stream, epoch)
 end
 
 local function opened(epoch)
+  if ARGV[5] == '0' then
+    return {epoch, {}}
+  end
   local first = '-'
   if tonumber(epoch) == held_epoch then
     first = '(' .. ARGV[3] .. '-' .. ARGV[4]

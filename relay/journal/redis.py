@@ -136,7 +136,7 @@ class RedisJournal:
         held = after or Position(0, 0, 0)
         keys, prefix = [epoch_key(room)], stream_prefix(room)
         async with self._errors():
-            await self._opened(room, held, 1)
+            await self._opened(room, held, 0)
             epoch, entry = await self._intervene(keys=keys, args=[prefix, *self._fields(edits)])
         ms, _, seq = entry.partition(b"-")
         return Position(int(epoch), int(ms), int(seq))
