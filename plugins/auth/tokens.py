@@ -8,6 +8,7 @@ RS256 alone, by the key that `kid` names among ours: a token's header chooses no
 import base64
 import hashlib
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -57,7 +58,7 @@ class TokenMint:
         self._rooms = rooms
         self._clock = clock
         self._leeway = leeway
-        self._known: dict[bytes, Claimed] = {}
+        self._known: OrderedDict[bytes, Claimed] = OrderedDict()
 
     def mint(self, principal: Principal, epoch: int, lifetime: float, rooms: Mapping[str, Access] | None = None) -> str:
         """A token for that long; with `rooms` it opens those and is good for nothing else."""
@@ -90,7 +91,7 @@ class TokenMint:
             return known
         claimed = self._claimed(await self._payload(token))
         if len(self._known) >= _REMEMBERED:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
         self._known[digest] = claimed
         return claimed
 
