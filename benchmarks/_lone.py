@@ -21,31 +21,24 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Self
 
-from benchmarks.edit_path import NullJournal, NullTransport, keystroke
+from benchmarks.edit_path import NullJournal, NullTransport, context_of, keystroke
 from relay import embedded
-from relay.codec.pool import CodecPool
-from relay.dispatch import Dispatch
-from relay.gate import Gate
 from relay.hooks import ConnectAsked
 from relay.journal import Journal
 from relay.journal.keys import stream_key
 from relay.journal.redis import RedisJournal
 from relay.journal.wire import pack
-from relay.metrics import Counters
 from relay.protocol import ywebsocket as protocol
 from relay.protocol.frames import Inbox, frame
 from relay.protocol.messages import Update
-from relay.room.registry import Registry
 from relay.room.room import Limits
 from relay.server.connection import Connection
-from relay.server.context import ConnectionLimits, Context
 from relay.server.ywebsocket import YWebsocketSession
-from relay.snapshot.memory import MemorySnapshotStore
 from relay.types import NodeId, RoomId
 from relay.yjs.known import Known
 from relay.yjs.update import parse
 
-__all__ = ["PAUSE", "Others", "context_of", "lone", "packed", "updated"]
+__all__ = ["PAUSE", "Others", "lone", "packed", "updated"]
 
 PAUSE = 0.01
 SAMPLES = 50
@@ -65,15 +58,6 @@ def updated(message: bytes) -> bytes:
 def packed(update: bytes) -> bytes:
     """The journal's command for one edit."""
     return pack(b"XADD", stream_key(ROOM, 1), b"NOMKSTREAM", b"*", b"n", b"node-1", b"ann", update)
-
-
-def context_of(journal: Journal) -> Context:
-    """What connections need, with an empty snapshot store."""
-    counters = Counters()
-    registry = Registry(NodeId("b"), journal, MemorySnapshotStore(), CodecPool(1, counters), counters,
-                        Limits(tail=1 << 40))  # fmt: skip
-    limits = ConnectionLimits(burst_messages=1 << 40, burst_bytes=1 << 50)
-    return Context(registry, Dispatch([Gate(None)]), counters, limits, authenticated=False)
 
 
 # -- the other ends --
@@ -203,7 +187,7 @@ class Timed:
 
 async def room(journal: Journal, author: asyncio.Transport | None, readers: Sequence[asyncio.Transport]) -> Connection:
     """Its author's connection. Of the author and of the only reader there may be sockets that do nothing."""
-    context = context_of(journal)
+    context = context_of(journal, Limits(tail=1 << 40))
     null = NullTransport()
     name = RoomId(f"benchmark-{next(numbers)}")  # in a room of before, the journal has these edits already
     made = []

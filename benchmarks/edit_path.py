@@ -17,7 +17,7 @@ from relay.codec.pool import CodecPool
 from relay.dispatch import Dispatch
 from relay.gate import Gate
 from relay.hooks import ConnectAsked
-from relay.journal import Appended
+from relay.journal import Appended, Journal
 from relay.journal.memory import MemoryJournal
 from relay.metrics import Counters
 from relay.protocol.frames import frame
@@ -64,14 +64,17 @@ def keystroke(client: int, clock: int) -> bytes:
     return bytes((0x82, 0x80 | body[1])) + bytes(4) + body[2:]
 
 
-async def measure(members: int, senders: int, batch: int, edits: int) -> float:
+def context_of(journal: Journal, limits: Limits) -> Context:
+    """What connections need, with an empty snapshot store, and as fast as they like."""
     counters = Counters()
-    registry = Registry(
-        NodeId("b"), NullJournal(NodeId("b")), MemorySnapshotStore(), CodecPool(1, counters), counters,
-        Limits(tail=1 << 40, flush_share=0.0),
-    )  # fmt: skip
-    limits = ConnectionLimits(burst_messages=1 << 40, burst_bytes=1 << 50)
-    context = Context(registry, Dispatch([Gate(None)]), counters, limits, authenticated=False)
+    registry = Registry(NodeId("b"), journal, MemorySnapshotStore(), CodecPool(1, counters), counters, limits)
+    fast = ConnectionLimits(burst_messages=1 << 40, burst_bytes=1 << 50)
+    return Context(registry, Dispatch([Gate(None)]), counters, fast, authenticated=False)
+
+
+async def measure(members: int, senders: int, batch: int, edits: int) -> float:
+    context = context_of(NullJournal(NodeId("b")), Limits(tail=1 << 40, flush_share=0.0))
+    counters = context.counters
     connections = []
     for _ in range(members):
         connection = Connection(context, NullTransport(), "127.0.0.1", None)  # type: ignore[arg-type]

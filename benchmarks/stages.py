@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks._lone import Others, context_of, lone, packed, updated
+from benchmarks._lone import Others, lone, packed, updated
 from benchmarks.compare.__main__ import pinned
 from benchmarks.compare.machine import Moment, cpu_of, described, family
 from benchmarks.compare.measurement import ROOT
-from benchmarks.edit_path import ROOM, NullJournal, keystroke, measure
+from benchmarks.edit_path import ROOM, NullJournal, context_of, keystroke, measure
 from relay import embedded
 from relay.grants import Grant
 from relay.journal.redis import RedisJournal
@@ -37,7 +37,7 @@ from relay.protocol import ywebsocket as protocol
 from relay.protocol.frames import Inbox, frame
 from relay.room.log import Flush
 from relay.room.member import Member
-from relay.room.room import Room
+from relay.room.room import Limits, Room
 from relay.types import Actor, Edit, NodeId, Position, RoomId
 from relay.yjs.known import Known
 from relay.yjs.merge import merge
@@ -169,7 +169,7 @@ class Saved:
 
     @classmethod
     async def open(cls) -> "Saved":
-        registry = context_of(NullJournal(NodeId("b"))).registry
+        registry = context_of(NullJournal(NodeId("b")), Limits(tail=1 << 40)).registry
         room = await registry.open(ROOM)
         grant = Grant(Actor("ann"), "ann", False)
         member = Member(NullSocket(), grant, lambda why: None, echo=True, acknowledgement=protocol.ACKNOWLEDGED)
