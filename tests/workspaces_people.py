@@ -24,6 +24,11 @@ from relay.types import Actor
 __all__ = ["FAST", "Papers", "People", "Person", "Site", "site"]
 
 FAST = {"argon2_time": 1, "argon2_memory": 8192, "sweep": 0.1}
+_QUIET = """
+SELECT NOT EXISTS (SELECT FROM bus.outbox) AND NOT EXISTS (
+    SELECT FROM bus.event e JOIN bus.consumer c ON c.topic = e.topic AND c.position < e.position
+    WHERE NOT EXISTS (SELECT FROM bus.handled h WHERE h.name = c.name AND h.event = e.id))
+"""
 
 
 class Person:
@@ -133,18 +138,33 @@ class Site:
     async def role(self, who: Person, resource: UUID) -> str | None:
         return await self.access.role(who.principal, resource)
 
+    async def quiet(self) -> None:
+        """Wait until every event so far has been handled by every group."""
+        deadline = time.monotonic() + 10
+        while not await self.database.fetchval(_QUIET):
+            assert time.monotonic() < deadline, "events wait to be handled"
+            await asyncio.sleep(0.01)
+
     @contextlib.asynccontextmanager
-    async def hints(self) -> AsyncIterator[list[dict[str, str]]]:
-        """What relays are told to look at within the block and a moment after it."""
+    async def hints(self, *awaited: dict[str, str]) -> AsyncIterator[list[dict[str, str]]]:
+        """What relays are told to look at by what is done within the block, by its events, and until all of `awaited`
+        has been said."""
+        await self.quiet()
         newest = await self.redis.xrevrange(KEY, count=1)
         last = newest[0][0] if newest else b"0-0"
         found: list[dict[str, str]] = []
         yield found
-        await asyncio.sleep(0.12)
-        for _, fields in await self.redis.xrange(KEY, min=b"(" + last):
-            hint = {name.decode(): value.decode() for name, value in fields.items() if name != b"recheck"}
-            if hint not in found:
-                found.append(hint)
+        await self.quiet()
+        deadline = time.monotonic() + 5
+        while True:
+            for _, fields in await self.redis.xrange(KEY, min=b"(" + last):
+                hint = {name.decode(): value.decode() for name, value in fields.items() if name != b"recheck"}
+                if hint not in found:
+                    found.append(hint)
+            if all(hint in found for hint in awaited):
+                return
+            assert time.monotonic() < deadline, f"not said: {awaited}, but {found}"
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
