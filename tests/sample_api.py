@@ -230,7 +230,7 @@ async def running(
 ) -> AsyncIterator[Sample]:
     """The sample API on a free port of loopback."""
     metrics = ApiMetrics()
-    jobs = Jobs(database, metrics, beat=0.1, dead=1.0, tick=0.05)
+    jobs = Jobs(database, metrics, beat=0.1, dead=30.0, tick=0.05)
     things = Things(database, jobs)
     app = make_app(
         things.routes(), identify=identify, database=database, redis=redis, secret=SECRET, metrics=metrics, jobs=jobs,

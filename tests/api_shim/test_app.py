@@ -324,11 +324,11 @@ async def test_stopping_finishes_what_is_in_flight(pool: asyncpg.Pool) -> None:
             job = (await answer.json())["id"]
         stream = await sample.client.get(f"/v1/jobs/{job}/events")
         stopping = asyncio.ensure_future(sample.runner.cleanup())  # noqa: TID251
-        await asyncio.wait_for(stream.read(), 2)
+        await asyncio.wait_for(stream.read(), 10)
         sample.things.hold.set()
         answer = await post
         assert answer.status == 201
-        await asyncio.wait_for(stopping, 5)
+        await asyncio.wait_for(stopping, 10)
         with pytest.raises(aiohttp.ClientConnectionError):
             await sample.client.get("/v1/flags")
 

@@ -101,11 +101,13 @@ async def test_what_was_told_meanwhile_is_heard(redis: Any, facts: Facts) -> Non
 async def test_taken_and_not_handled(redis: Any, facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process took and died with another handles."""
     monkeypatch.setattr(module, "ABANDONED_MS", 10)
-    hanging = Listener(Ears(hangs=True), redis, ApiMetrics())
+    monkeypatch.setattr(module, "BLOCK_MS", 50)
+    hangs = Ears(hangs=True)
+    hanging = Listener(hangs, redis, ApiMetrics())
     hanging.start()
     await until(lambda: hanging.listening, 5)
     facts.tell(opened(1))
-    await asyncio.sleep(0.2)
+    await until(lambda: hangs.heard, 5)
     await hanging.close()
     ears = Ears()
     listener = Listener(ears, redis, ApiMetrics())
@@ -154,7 +156,9 @@ async def test_redis_comes_back_empty(redis: Any, facts: Facts, monkeypatch: pyt
     listener.start()
     await until(lambda: listener.listening, 5)
     await redis.delete(KEY)
-    await asyncio.sleep(0.5)
+    async with asyncio.timeout(10):
+        while not await redis.exists(KEY):
+            await asyncio.sleep(0.01)
     facts.tell(opened(1))
     await until(lambda: ears.heard, 5)
     await listener.close()

@@ -125,19 +125,24 @@ def claim(**changes: Any) -> dict[str, Any]:
 
 async def test_dead_process_locks_a_key_only_so_long(pool: asyncpg.Pool) -> None:
     """Its lease lapses, another does the work, and what the dead one would still write is ignored."""
-    keys = Idempotency(pool, b"s" * 32, ApiMetrics(), lease=0.1)
+    keys = Idempotency(pool, b"s" * 32, ApiMetrics(), lease=60.0)
     key = str(uuid4())
-    hang = asyncio.Event()
+    begun, hang = asyncio.Event(), asyncio.Event()
 
     async def stuck() -> Reply:
+        begun.set()
         await hang.wait()
         return Reply(200, {}, b"late")
 
     dead = asyncio.ensure_future(keys.once(key, **claim(work=stuck)))  # noqa: TID251
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(begun.wait(), 10)
     with pytest.raises(KeyInFlight):
         await keys.once(key, **claim())
-    await asyncio.sleep(0.4)
+    # As if the time had passed: the claim's own and the lease.
+    assert await pool.fetchval(
+        "UPDATE api_shim.idempotency SET leased = leased - make_interval(secs => 60.2)"
+        " WHERE status IS NULL AND leased < now() + make_interval(secs => 60.2) RETURNING leased < now()"
+    )
     assert (await keys.once(key, **claim())).body == b"secret-token"
     hang.set()
     await dead
