@@ -87,6 +87,30 @@ def add_events(pool: Any, bus: StreamBus) -> Callable[..., Awaitable[list[Event]
 
 
 @pytest.fixture
+def published(pool: Any) -> Callable[[], Awaitable[None]]:
+    """Wait until every event is stored, in the transaction that ends a moment after the streams have them."""
+
+    async def empty() -> bool:
+        return not await pool.fetchval("SELECT EXISTS (SELECT FROM bus.outbox)")
+
+    return lambda: until(empty)
+
+
+@pytest.fixture
+def settled(bus: StreamBus, published: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """Wait until every group has committed and acknowledged all there is, and PostgreSQL knows."""
+
+    async def nothing_left() -> bool:
+        return not any(lag.lag for lag in await bus.groups.lag())
+
+    async def work() -> None:
+        await published()
+        await until(nothing_left)
+
+    return work
+
+
+@pytest.fixture
 def wait_until() -> Callable[..., Awaitable[None]]:
     return until
 

@@ -11,7 +11,7 @@ from relay.contracts import Event
 
 
 async def test_once_in_effect(
-    bus: StreamBus, pool: Any, redis: Any, add_events: Any, wait_until: Any, seen: Any
+    bus: StreamBus, pool: Any, redis: Any, add_events: Any, wait_until: Any, published: Any, seen: Any
 ) -> None:
     """An event that was put in the stream twice, as by a publisher that was killed, has its effects once."""
     await bus.consume("g", ["documents"], seen)
@@ -21,6 +21,7 @@ async def test_once_in_effect(
     await pool.execute("SELECT setval('bus.position', 500)")
     await add_events("b")
     await wait_until(lambda: seen.titles == ["a", "b"])
+    await published()
     assert await pool.fetchval("SELECT count(*) FROM bus.event") == 2
 
 
@@ -132,6 +133,11 @@ async def test_bytes_that_are_no_event(bus: StreamBus, redis: Any, add_events: A
     await bus._pool.execute("SELECT setval('bus.position', 10)")
     await add_events("b")
     await wait_until(lambda: seen.titles == ["a", "b"])
+
+    async def dead() -> int:
+        return len(await bus.dead_letters.list(name="g"))
+
+    await wait_until(dead)
     (letter,) = await bus.dead_letters.list(name="g")
     assert (letter.body, letter.event, letter.topic) == (b"\xff\xff", None, "documents")
 

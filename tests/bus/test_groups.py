@@ -44,7 +44,7 @@ async def test_pause_waits_for_the_handler(bus: StreamBus, add_events: Any, wait
 
 
 async def test_seek_back_handles_again(
-    bus: StreamBus, pool: Any, redis: Any, add_events: Any, wait_until: Any, seen: Any
+    bus: StreamBus, pool: Any, redis: Any, add_events: Any, wait_until: Any, published: Any, seen: Any
 ) -> None:
     """A group taken back to the beginning handles everything again, in order, though the stream was trimmed; events
     that come meanwhile follow."""
@@ -52,6 +52,7 @@ async def test_seek_back_handles_again(
     titles = [str(n) for n in range(250)]
     await add_events(*titles)
     await wait_until(lambda: len(seen.titles) == 250)
+    await published()
 
     async def trimmed() -> bool:
         async with pool.acquire() as connection:
@@ -70,11 +71,14 @@ async def test_seek_back_handles_again(
     await wait_until(lambda: seen.titles[-1] == "last")
 
 
-async def test_seek_to_a_time_and_an_event(bus: StreamBus, add_events: Any, wait_until: Any, seen: Any) -> None:
+async def test_seek_to_a_time_and_an_event(
+    bus: StreamBus, add_events: Any, wait_until: Any, published: Any, seen: Any
+) -> None:
     """A place can be named by an event's id or by a time."""
     await bus.consume("g", ["documents"], seen)
     first, second = await add_events("a", "b")
     await wait_until(lambda: seen.titles == ["a", "b"])
+    await published()
     at = await bus.store.position_of(first.id)
     assert at is not None
     assert await bus.store.position_at(datetime.fromtimestamp(first.time / 1000, UTC)) == at - 1
@@ -99,7 +103,7 @@ async def test_seek_forward_leaves_out(bus: StreamBus, add_events: Any, wait_unt
     await wait_until(lambda: seen.titles == ["c"])
 
 
-async def test_failure_while_replaying(bus: StreamBus, add_events: Any, wait_until: Any) -> None:
+async def test_failure_while_replaying(bus: StreamBus, add_events: Any, wait_until: Any, published: Any) -> None:
     """An event that fails while a group reads from the store becomes a dead letter, and the others are handled."""
     got: list[str] = []
     broken = False
@@ -114,6 +118,7 @@ async def test_failure_while_replaying(bus: StreamBus, add_events: Any, wait_unt
     titles = [str(n) for n in range(10)]
     await add_events(*titles)
     await wait_until(lambda: got == titles)
+    await published()
     async with bus._pool.acquire() as connection:
         await bus._publisher.tidy(connection)
     broken = True

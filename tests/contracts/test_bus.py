@@ -26,6 +26,8 @@ class Kit:
     transaction: Callable[[], AbstractAsyncContextManager[Any]]
     dead: Callable[[], Awaitable[list[tuple[str, str]]]]
     """Group and subject of the dead letters."""
+    published: Callable[[], Awaitable[bool]]
+    """Whether all that was committed is."""
 
 
 @pytest.fixture(params=["memory", "streams"])
@@ -36,7 +38,10 @@ async def kit(request: pytest.FixtureRequest) -> AsyncIterator[Kit]:
         async def dead() -> list[tuple[str, str]]:
             return [(group, event.subject) for group, event, _ in bus.dead]
 
-        yield Kit(bus, bus.transaction, dead)
+        async def at_once() -> bool:
+            return True
+
+        yield Kit(bus, bus.transaction, dead, at_once)
         await bus.close()
         return
     valkey = request.getfixturevalue("valkey")
@@ -56,7 +61,10 @@ async def kit(request: pytest.FixtureRequest) -> AsyncIterator[Kit]:
             found = await streams.dead_letters.list()
             return [(letter.name, letter.event.subject) for letter in found if letter.event]
 
-        yield Kit(streams, transaction, letters)
+        async def published() -> bool:
+            return not await pool.fetchval("SELECT EXISTS (SELECT FROM bus.outbox)")
+
+        yield Kit(streams, transaction, letters, published)
         await streams.close()
     await client.aclose()
 
@@ -76,7 +84,9 @@ async def test_committed_events_arrive(kit: Kit) -> None:
 
     async with kit.transaction() as connection:
         await kit.bus.outbox.add(connection, DocumentCreated(), subject="before")
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(10):
+        while not await kit.published():
+            await asyncio.sleep(0.01)
     await kit.bus.consume("g", ["documents"], handle)
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     async with kit.transaction() as connection:
