@@ -288,11 +288,23 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     """Until something is so; fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+def pass_time(seconds: float) -> None:
+    """The loop's clock jumps: timers that are due by then are, whatever the machine is busy with. Not for uvloop."""
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    loop.time = lambda: time() + seconds  # type: ignore[method-assign]
+
+
+async def alone() -> None:
+    """Until no task is left but the one that waits here."""
+    await until(lambda: len(asyncio.all_tasks()) == 1)
 
 
 async def make_room(journal: MemoryJournal, limits: Limits | None = None, segments: Sequence[Any] = ()) -> Room:

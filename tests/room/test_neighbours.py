@@ -1,11 +1,12 @@
 """A room that is open in two relays: edits and cursors cross, and a relay that goes silent takes its cursors along."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
 import pytest
-from fakes import InlineCodec, Peer, held, turns, typed, until, updates
+from fakes import InlineCodec, Peer, alone, held, turns, typed, until, updates
 
 from relay.journal.memory import MemoryJournal
 from relay.metrics import Counters
@@ -76,6 +77,9 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Node, Nod
     yield ada, bob
     await ada.registry.close(1)
     await bob.registry.close(1)
+    ada.board.listeners.clear()
+    await asyncio.sleep(2 * module.GATHER)  # what gathered is told, to nobody
+    await alone()
 
 
 async def test_edits_cross(pair: tuple[Node, Node]) -> None:
