@@ -391,9 +391,10 @@ async def test_journal_that_answers_but_refuses(house: House, monkeypatch: pytes
         asyncio.get_running_loop().call_soon(done, Unavailable("full"))
 
     house.journal.append = refuse  # type: ignore[method-assign]
+    began = asyncio.get_running_loop().time()
     await house.write(room, ada, typed(1, 0))
-    await asyncio.sleep(0.1)
-    assert 2 <= len(appends) <= 8
+    await until(lambda: len(appends) >= 6)
+    assert asyncio.get_running_loop().time() - began > 4 * 0.019  # the first again comes at once
     del house.journal.append
     await until(lambda: not room.saving.away)
     await until(lambda: acknowledged(ada.heard()) == 1)
@@ -492,7 +493,7 @@ async def test_close_without_a_journal(house: House) -> None:
     await house.write(room, ada, typed(1, 0))
     house.journal.down = True
     room.submit(ada, typed(1, 1))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         assert not await house.registry.close(30.0)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from fakes import InlineCodec, Peer, alone, typed, until
+from fakes import InlineCodec, Peer, alone, pass_time, turns, typed, until
 
 from relay.journal.memory import MemoryJournal
 from relay.metrics import Counters
@@ -96,7 +96,11 @@ async def test_silent(relay: Any) -> None:
     await registry.open(ROOM)
     mute = MemoryChannels(BOARD, NodeId("mute"), lambda room, node, said: None)
     await mute.listen(ROOM)
-    assert [one.node for one in await ask(patience=0.05)] == ["a"]
+    asking = asyncio.ensure_future(ask(patience=60))  # noqa: TID251
+    await turns(20)
+    assert not asking.done()
+    pass_time(60)
+    assert [one.node for one in await asking] == ["a"]
     await mute.close()
 
 
