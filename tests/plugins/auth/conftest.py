@@ -2,8 +2,19 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from auth_people import People, auth_server
+
+from plugins.auth import live, throttle
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow a machine is, attempts come before the first wait has passed, and Redis answers in time."""
+    monkeypatch.setattr(throttle, "FIRST_WAIT", 60.0)
+    monkeypatch.setattr(throttle, "TIMEOUT", 10.0)
+    monkeypatch.setattr(live, "TIMEOUT", 10.0)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
