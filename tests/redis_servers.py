@@ -90,13 +90,15 @@ def started(servers: Sequence[Server]) -> None:
     for server in servers:
         server.start()
     for server in servers:
-        wait(server.ready, 10, "a server did not start")
+        wait(server.ready, 30, "a server did not start")
 
 
 class Cluster:
-    """Three masters, and a replica of the first if wanted."""
+    """Three masters, and a replica of the first if wanted. Once it is there, a node that is slow is not taken to be
+    gone, until `hasten`."""
 
     def __init__(self, replica: bool = False) -> None:
+        # What it is at first is how long a cluster takes to form.
         options = "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--save", "", "--appendonly", "no"
         self.servers = [Server(port, *options) for port in free_ports(3 + replica)]
         self.masters = self.servers[:3]
@@ -111,11 +113,18 @@ class Cluster:
         for server in self.servers[1:]:
             self.ask(server, "MEET", "127.0.0.1", self.servers[0].port)
         for replica in self.servers[3:]:
-            wait(lambda r=replica: self.id(self.masters[0]) in self.ask(r, "NODES").decode(), 10, "they did not meet")
+            wait(lambda r=replica: self.id(self.masters[0]) in self.ask(r, "NODES").decode(), 30, "they did not meet")
             self.ask(replica, "REPLICATE", self.id(self.masters[0]))
-            wait(lambda r=replica: r.client.info("replication")["master_link_status"] == "up", 10, "no replica")
-        wait(lambda: all(self.complete(server) for server in self.servers), 10, "the cluster did not form")
+            wait(lambda r=replica: r.client.info("replication")["master_link_status"] == "up", 30, "no replica")
+        wait(lambda: all(self.complete(server) for server in self.servers), 30, "the cluster did not form")
+        for server in self.servers:
+            server.client.config_set("cluster-node-timeout", 60_000)
         return self
+
+    def hasten(self) -> None:
+        """From now on a node that has been away for a second is replaced."""
+        for server in self.servers:
+            server.client.config_set("cluster-node-timeout", 1000)
 
     def complete(self, server: Server) -> bool:
         info = self.ask(server, "INFO").decode()
@@ -161,7 +170,8 @@ class Cluster:
 
 
 class Sentinels:
-    """A master, its replica, and Sentinels that promote it when the master has been away for half a second."""
+    """A master, its replica, and Sentinels that promote it when the master has been away for a minute; after `hasten`,
+    for half a second."""
 
     SERVICE = "journal"
 
@@ -174,7 +184,7 @@ class Sentinels:
         ]
         watch = (
             f"sentinel monitor {self.SERVICE} 127.0.0.1 {ports[0]} {sentinels // 2 + 1}\n"
-            f"sentinel down-after-milliseconds {self.SERVICE} 500\n"
+            f"sentinel down-after-milliseconds {self.SERVICE} 60000\n"
             f"sentinel failover-timeout {self.SERVICE} 5000\n"
         )
         self.sentinels = [Server(port, "--sentinel", configuration=watch) for port in ports[2:]]
@@ -183,11 +193,16 @@ class Sentinels:
 
     def start(self) -> Self:
         started(self.servers)
-        wait(lambda: self.servers[1].client.info("replication")["master_link_status"] == "up", 10, "no replica")
+        wait(lambda: self.servers[1].client.info("replication")["master_link_status"] == "up", 30, "no replica")
         started(self.sentinels)
         for sentinel in self.sentinels:
-            wait(lambda s=sentinel: self.known(s), 15, "the Sentinels did not find each other")
+            wait(lambda s=sentinel: self.known(s), 30, "the Sentinels did not find each other")
         return self
+
+    def hasten(self) -> None:
+        """From now on a master that is slow to answer is replaced, too."""
+        for sentinel in self.sentinels:
+            sentinel.client.sentinel_set(self.SERVICE, "down-after-milliseconds", 500)
 
     def known(self, sentinel: Server) -> bool:
         state = sentinel.client.sentinel_master(self.SERVICE)

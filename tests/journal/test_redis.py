@@ -68,7 +68,7 @@ async def test_acknowledged_appends_survive_a_killed_server(own_valkey: Any, mak
     started = time.monotonic()
     number = 0
     while failed == 0:
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
         updates = [b"%d" % (number + n) for n in range(20)]
         number += 20
         answers = [append(journal, epoch, update) for update in updates]
@@ -112,7 +112,7 @@ async def test_a_forgetful_server_loses_the_stream(own_valkey: Any, make: Make) 
 async def test_a_hanging_server_times_out_and_recovers(own_valkey: Any, make: Make) -> None:
     """A stopped server fails appends and calls after the timeout; once it runs again, positions match their entries."""
     states: list[bool] = []
-    journal = make(own_valkey.url, timeout=0.3, on_state=states.append)
+    journal = make(own_valkey.url, timeout=0.6, on_state=states.append)
     await journal.start()
     epoch = (await journal.open(ROOM, None)).epoch
     await append(journal, epoch, b"before")
@@ -121,7 +121,7 @@ async def test_a_hanging_server_times_out_and_recovers(own_valkey: Any, make: Ma
     started = time.monotonic()
     answers = await asyncio.gather(*hanging, return_exceptions=True)
     assert all(isinstance(answer, Unavailable) for answer in answers)
-    assert 0.25 < time.monotonic() - started < 2
+    assert 0.5 < time.monotonic() - started < 10
     with pytest.raises(Unavailable):
         await append(journal, epoch, b"down")
     with pytest.raises(Unavailable):

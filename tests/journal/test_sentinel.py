@@ -48,7 +48,7 @@ async def test_pool_follows_the_master_that_was_found(sentinels: Sentinels) -> N
 async def test_who_asks_and_who_answers(sentinels: Sentinels) -> None:
     """The Sentinels have users of their own, and a server that they name is only trusted if it says it is master."""
     sentinels.sentinels[0].client.execute_command("ACL", "SETUSER", "watch", "on", ">s%cret", "+@all")
-    wire: dict[str, Any] = {"window": 0.01, "timeout": 2, "max_queued_bytes": 1000, "on_state": lambda up: None}
+    wire: dict[str, Any] = {"window": 0.01, "timeout": 10, "max_queued_bytes": 1000, "on_state": lambda up: None}
     options = "sentinel_username=watch&sentinel_password="
     good = Wire(Address(f"{sentinels.url}?{options}s%25cret"), "me", **wire)
     await good.start()
@@ -75,7 +75,7 @@ async def test_nobody_to_ask() -> None:
     """Sentinels that are away make the journal unavailable, and soon."""
     journal = RedisJournal("redis+sentinel://127.0.0.1:1,127.0.0.1:2/journal", NodeId("n1"))
     with pytest.raises(Unavailable, match=r"no master .*: 127.0.0.1:1: .*, 127.0.0.1:2: "):
-        await asyncio.wait_for(journal.start(), 3)
+        await asyncio.wait_for(journal.start(), 10)
     await journal.close()
 
 
@@ -88,10 +88,11 @@ async def test_master_killed(sentinels: Sentinels) -> None:
     first = await append(journal, epoch, b"1")
     assert isinstance(first, Position)
     before, after = sentinels.servers
-    before.client.wait(1, 1000)
+    assert before.client.wait(1, 10_000) == 1
+    sentinels.hasten()
     before.kill()
     answer: Position | RelayError = first
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not doubts or not isinstance(answer, Position):
             answer = await append(journal, epoch, b"2")
             await asyncio.sleep(0.02)
