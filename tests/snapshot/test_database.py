@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from fakes import until
 from transaction_pooler import TransactionPooler
 
 from relay.errors import Unavailable
@@ -20,7 +21,7 @@ from relay.types import Actor, Edit, NodeId, Position, RoomId
 @pytest.fixture
 async def database(postgres: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     monkeypatch.setattr(module, "BACKOFF", 0.0)
-    opened = await Database.open(postgres, Limits(pool=4, acquire=0.3, statement=20, lock=0.2), "test")
+    opened = await Database.open(postgres, Limits(pool=4, acquire=10, statement=20, lock=0.2), "test")
     yield opened
     await opened.close()
 
@@ -129,8 +130,9 @@ async def test_fail_over(postgres_server: Any) -> None:
     await admin.close()
 
 
-async def test_storm_of_loads_leaves_room(database: Database) -> None:
+async def test_storm_of_loads_leaves_room(postgres: str) -> None:
     """However many loads there are, a quarter of the connections is for the rest; who waits too long is told so."""
+    database = await Database.open(postgres, Limits(pool=4, acquire=0.5), "test", eager=4)
     going, release = asyncio.Semaphore(0), asyncio.Event()
 
     async def load(connection: Any) -> None:
@@ -144,14 +146,14 @@ async def test_storm_of_loads_leaves_room(database: Database) -> None:
     assert database.waiting == 17
     for _ in range(5):
         assert await database.run(lambda c: c.fetchval("SELECT 1")) == 1
-    await asyncio.sleep(0.35)
+    await until(lambda: database.waiting == 0)
     release.set()
     done = await asyncio.gather(*loads, return_exceptions=True)
     refused = [answer for answer in done if answer is not None]
     assert len(refused) == 17
-    assert all(isinstance(answer, Unavailable) and "no connection within 0.3 s" in str(answer) for answer in refused)
-    assert database.waiting == 0
+    assert all(isinstance(answer, Unavailable) and "no connection within 0.5 s" in str(answer) for answer in refused)
     assert await database.run(lambda c: c.fetchval("SELECT 1"), bulk=True) == 1
+    await database.close()
 
 
 async def test_cancelled_work_gives_its_connection_back(database: Database) -> None:

@@ -66,7 +66,7 @@ async def test_migrate_failing_leaves_no_trace(connection: asyncpg.Connection) -
 
 async def test_migrate_outlasts_the_statement_timeout(connection: asyncpg.Connection) -> None:
     """A migration may take longer than the statements of a running relay."""
-    await connection.execute("SET statement_timeout = 50")
+    await connection.execute("SET statement_timeout = 90")
     assert await migrate(connection, TWO) == 2
 
 

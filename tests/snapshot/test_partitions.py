@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from fakes import until
 
 from relay.journal import Entry
 from relay.snapshot.partitions import tend
@@ -124,10 +125,9 @@ async def test_busy_archive_is_not_held_up(store: PostgresSnapshotStore, connect
     """Tending that can't have the table gives up soon, so that nobody queues behind it; later it is done."""
     async with connection.transaction():
         await connection.execute("SELECT * FROM relay.archive")
-        started = asyncio.get_running_loop().time()
-        with pytest.raises(Exception, match="lock timeout"):
-            await store.tend()
-        assert asyncio.get_running_loop().time() - started < 4
+        async with asyncio.timeout(10):
+            with pytest.raises(Exception, match="lock timeout"):
+                await store.tend()
     assert len((await store.tend()).made) == 2
 
 
@@ -142,10 +142,14 @@ async def test_tending_without_rights(
         """
     )
     narrow = await PostgresSnapshotStore.connect(url.replace("app@", "writer@"))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.5):
-            await narrow.keep_tending(0, every=0.1)
-    assert len([record for record in caplog.records if record.message.startswith("archive not tended")]) > 1
+
+    def warnings() -> int:
+        return sum(record.message.startswith("archive not tended") for record in caplog.records)
+
+    tending = asyncio.ensure_future(narrow.keep_tending(0, every=0.1))  # noqa: TID251
+    await until(lambda: warnings() > 1)
+    tending.cancel()
+    await asyncio.wait([tending])
     await narrow.archive(ROOM, [entry(month(1))])
     assert (await partitions(connection))["default"] == 1
     assert await narrow.history(ROOM, None) == [entry(month(1))]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from fakes import until
 
 from relay.errors import Quarantined, StartError, Unavailable
 from relay.journal import Entry
@@ -37,6 +38,21 @@ def room() -> RoomId:
 
 def link(after: int | None, upto: int, state: bytes = b"state") -> Segment:
     return Segment(None if after is None else Position(1, after, 0), Position(1, upto, 0), state, b"clocks")
+
+
+async def held_up(connection: asyncpg.Connection) -> None:
+    """Until somebody waits for a lock."""
+    async with asyncio.timeout(10):
+        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+
+
+async def alone(connection: asyncpg.Connection) -> None:
+    """Until the others' sessions have ended, and have said what they read: they do so after they are closed."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = $1"
+    async with asyncio.timeout(10):
+        while await connection.fetchval(others, "client backend") > 1:
+            await asyncio.sleep(0.01)
 
 
 def entries(first: int, last: int, size: int = 10) -> list[Entry]:
@@ -196,7 +212,7 @@ async def test_connection_terminated_is_retried(
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", room)
         waiting = asyncio.gather(store.store(room, link(None, 10)))
-        await asyncio.sleep(0.05)
+        await held_up(connection)
         assert len(await connection.fetch(kill)) >= 1
     assert await waiting == [True]
     assert await store.load(room) == [link(None, 10)]
@@ -208,7 +224,7 @@ async def test_close_lets_calls_finish(postgres: str, connection: asyncpg.Connec
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", room)
         storing = asyncio.gather(store.store(room, link(None, 10)))
-        await asyncio.sleep(0.05)
+        await held_up(connection)
         closing = asyncio.gather(store.close())
         await asyncio.sleep(0.05)
     assert await storing == [True]
@@ -232,7 +248,7 @@ async def test_outage(own_postgres) -> None:  # type: ignore[no-untyped-def]
             saved[room].append(segment)
 
     writers = asyncio.gather(*(write(RoomId(f"room-{number}")) for number in range(6)), return_exceptions=True)
-    await asyncio.sleep(0.3)
+    await until(lambda: len(saved) == 6 and all(saved.values()))
     own_postgres.kill()
     assert [type(outcome) for outcome in await writers] == [Unavailable] * 6
     room = RoomId("room-0")
@@ -284,7 +300,7 @@ async def test_queries_use_indexes(postgres_server, mode: str) -> None:  # type:
         SELECT relname, seq_scan FROM pg_stat_user_tables
         WHERE relname NOT IN ('migration', 'archive_default') ORDER BY relname
     """
-    await asyncio.sleep(0.1)
+    await alone(connection)
     await connection.execute("SELECT pg_stat_force_next_flush()")
     before = await connection.fetch(scans)
     store = await PostgresSnapshotStore.connect(url)
@@ -303,6 +319,7 @@ async def test_queries_use_indexes(postgres_server, mode: str) -> None:  # type:
         assert len(await store.list("doc/4", room, 50)) == 50
         assert await store.delete(room)
     await store.close()
+    await alone(connection)
     await connection.execute("SELECT pg_stat_clear_snapshot()")
     assert await connection.fetch(scans) == before
     await connection.close()
