@@ -13,6 +13,7 @@ from api_shim.context import Context
 from api_shim.ids import uuid7
 from api_shim.plugin import Plugin
 from api_shim.services import Access, User, Users, may
+from plugins.workspaces.changes import CHANNEL
 from plugins.workspaces.plugin import Workspaces
 from plugins.workspaces.settings import WorkspacesSettings
 from relay.control import KEY
@@ -95,10 +96,21 @@ class Papers(Plugin):
             await self.access.move(connection, resource, parent)
 
 
+class Clock:
+    """The time, and what has passed beside that. It never goes back."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.passed
+
+
 class Site:
     """A running server."""
 
-    def __init__(self, shim: Running, people: People, papers: Papers, plugin: Workspaces) -> None:
+    def __init__(self, shim: Running, people: People, papers: Papers, plugin: Workspaces, clock: Clock) -> None:
+        self.clock = clock
         self.shim, self.people, self.papers, self.plugin = shim, people, papers, plugin
         self.access = plugin.access
         self.database = shim.shim.database
@@ -139,10 +151,16 @@ class Site:
         return await self.access.role(who.principal, resource)
 
     async def quiet(self) -> None:
-        """Wait until every event so far has been handled by every group."""
+        """Wait until every event so far has been handled by every group, and what PostgreSQL notifies of is done."""
+        mark, heard = uuid7(), self.access._decisions._changed
+        await self.database.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{mark} quiet")
         deadline = time.monotonic() + 10
-        while not await self.database.fetchval(_QUIET):
-            assert time.monotonic() < deadline, "events wait to be handled"
+        while not (
+            mark in heard
+            and not any(task.get_name() == "after changed rights" for task in asyncio.all_tasks())
+            and await self.database.fetchval(_QUIET)
+        ):
+            assert time.monotonic() < deadline, "changes wait to be handled"
             await asyncio.sleep(0.01)
 
     @contextlib.asynccontextmanager
@@ -155,7 +173,7 @@ class Site:
         found: list[dict[str, str]] = []
         yield found
         await self.quiet()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 10
         while True:
             for _, fields in await self.redis.xrange(KEY, min=b"(" + last):
                 hint = {name.decode(): value.decode() for name, value in fields.items() if name != b"recheck"}
@@ -170,12 +188,13 @@ class Site:
 @contextlib.asynccontextmanager
 async def site(postgres: str, redis: str, *plugins: Plugin, **settings: Any) -> AsyncIterator[Site]:
     """A server of these settings."""
-    people, papers, plugin = People(), Papers(), Workspaces()
+    people, papers, plugin, clock = People(), Papers(), Workspaces(), Clock()
     plugin.settings = WorkspacesSettings.model_validate({**FAST, **settings})
     more = {"shim_secret": "s" * 32}
-    async with running([people, plugin, papers, *plugins], postgres=postgres, redis=redis, **more) as shim:
-        deadline = time.monotonic() + 5
-        found = Site(shim, people, papers, plugin)
+    given = [people, plugin, papers, *plugins]
+    async with running(given, postgres=postgres, redis=redis, clock=clock, **more) as shim:
+        deadline = time.monotonic() + 10
+        found = Site(shim, people, papers, plugin, clock)
         while time.monotonic() < deadline and plugin.access._decisions._trusted < 0:
             await asyncio.sleep(0.01)
         yield found

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from auth_people import People, auth_server
+from conftest import Valkey
 
 from plugins.auth import live, throttle
 
@@ -18,7 +19,13 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def people(postgres_server, valkey) -> AsyncIterator[People]:
+async def people(postgres_server) -> AsyncIterator[People]:
     """A server with an owner."""
-    async with auth_server(postgres_server.create_database(), valkey.url) as found:
-        yield found
+    # A Valkey of its own: the event bus's streams belong to one database.
+    server = Valkey()
+    try:
+        server.start()
+        async with auth_server(postgres_server.create_database(), server.url) as found:
+            yield found
+    finally:
+        server.remove()

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest_asyncio
+from conftest import Valkey
 from multidict import CIMultiDict
 from shim import Running, running
 from stub_rights import Rights
@@ -66,14 +67,20 @@ class Office:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def office(postgres_server: Any, valkey: Any) -> AsyncIterator[Office]:
+async def office(postgres_server: Any) -> AsyncIterator[Office]:
     rights, plugin = Rights(), Documents()
     plugin.settings = DocumentsSettings(
         edited_every=0.1, attachment_size=1 << 20, attachment_quota=3 << 20, max_content=1 << 20, bases=5
     )
-    async with running([rights, plugin], postgres=postgres_server.create_database(), redis=valkey.url) as shim:
-        workspace = await rights.workspace("ada")
-        await rights.give(workspace, "eve", "editor")
-        await rights.give(workspace, "ken", "commenter")
-        await rights.give(workspace, "vic", "viewer")
-        yield Office(shim, rights, plugin, workspace)
+    # A Valkey of its own: the event bus's streams belong to one database.
+    server = Valkey()
+    try:
+        server.start()
+        async with running([rights, plugin], postgres=postgres_server.create_database(), redis=server.url) as shim:
+            workspace = await rights.workspace("ada")
+            await rights.give(workspace, "eve", "editor")
+            await rights.give(workspace, "ken", "commenter")
+            await rights.give(workspace, "vic", "viewer")
+            yield Office(shim, rights, plugin, workspace)
+    finally:
+        server.remove()
