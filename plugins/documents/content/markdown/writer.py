@@ -147,10 +147,10 @@ INTERRUPTS = re.compile(r"(?:[-*]|1[.)]) \S")
 
 
 def _item(item: Node, head: str) -> str:
-    content = item.get("content", [])
-    first = content[0] if content and content[0]["type"] == "paragraph" else None
-    line = _block(first) if first else ""
-    parts = _parts(content[1:] if first else content)
+    content, line = item.get("content", []), ""
+    while content and content[0]["type"] == "paragraph" and not line:  # empty ones are not kept
+        line, content = _block(content[0]), content[1:]
+    parts = _parts(content)
     # After a line that may begin a block of HTML, nothing interrupts.
     tight = line and not line.startswith("<") and len(parts) == 1 and INTERRUPTS.match(parts[0])
     if item["type"] == "taskItem":

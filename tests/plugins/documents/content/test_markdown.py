@@ -64,6 +64,17 @@ def test_normal_form(doc: Node) -> None:
     assert dumps(loads(written)) == written
 
 
+@pytest.mark.parametrize("kind", ["bulletList", "taskList"])
+def test_empty_paragraph_at_the_start_of_an_item(kind: str) -> None:
+    """It is not kept: what follows is written as if it began the item."""
+    below = node("bulletList", [node("listItem", [node("paragraph", [text("x", [])])])])
+    content = [node("paragraph"), node("paragraph", [text("0", [])]), below]
+    item = node("taskItem", content, checked=False) if kind == "taskList" else node("listItem", content)
+    written = dumps(normal(node("doc", [node(kind, [item])])))
+    assert written == f"- {'[ ] ' if kind == 'taskList' else ''}0\n  - x\n"
+    assert dumps(loads(written)) == written
+
+
 @settings(max_examples=80, deadline=None)
 @given(documents())
 def test_no_word_is_lost(doc: Node) -> None:
