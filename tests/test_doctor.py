@@ -233,7 +233,7 @@ async def test_services_that_hang(tmp_path, monkeypatch):
     server = await asyncio.start_server(lambda reader, writer: asyncio.sleep(0), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             checks = await found(
                 tmp_path, database_url=f"postgresql://u@127.0.0.1:{port}/d", redis_url=f"redis://127.0.0.1:{port}"
             )

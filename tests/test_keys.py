@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from fakes import turns, until
 
 from relay.errors import StartError, Unavailable
 from relay.keys import KeySet, read_jwks, read_pem, read_secret
@@ -137,11 +138,12 @@ class Issuer:
     def __init__(self) -> None:
         self.document = jwks(jwk(RSA, kid="a"))
         self.status, self.cache_control, self.asked, self.now = 200, "max-age=120", 0, 1000.0
-        self.delay = 0.0
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked += 1
-        await asyncio.sleep(self.delay)
+        await self.answering.wait()
         return web.Response(body=self.document, status=self.status, headers={"Cache-Control": self.cache_control})
 
 
@@ -156,18 +158,13 @@ async def issuer() -> AsyncIterator[Issuer]:
     await site.start()
     served.url = f"http://127.0.0.1:{runner.addresses[0][1]}/keys"  # type: ignore[attr-defined]
     yield served
+    served.answering.set()
     await runner.cleanup()
 
 
 @pytest.fixture
 def keys(issuer: Issuer) -> KeySet:
-    return KeySet(issuer.url, retry=10, timeout=1, clock=lambda: issuer.now)  # type: ignore[attr-defined]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
+    return KeySet(issuer.url, retry=10, timeout=10, clock=lambda: issuer.now)  # type: ignore[attr-defined]
 
 
 async def test_keyset_is_cached(issuer: Issuer, keys: KeySet) -> None:
@@ -194,10 +191,12 @@ async def test_unknown_kid_refetches_at_a_limited_rate(issuer: Issuer, keys: Key
 
 async def test_concurrent_finders_share_one_fetch(issuer: Issuer, keys: KeySet) -> None:
     """A storm before the first answer asks once, and one that gives up does not spoil it for others."""
-    issuer.delay = 0.05
+    issuer.answering.clear()
     finders = [asyncio.ensure_future(keys.find("a")) for _ in range(50)]  # noqa: TID251
-    await asyncio.sleep(0.01)
+    await until(lambda: issuer.asked == 1)
     finders[0].cancel()
+    await turns()
+    issuer.answering.set()
     found = await asyncio.gather(*finders, return_exceptions=True)
     assert isinstance(found[0], asyncio.CancelledError)
     assert all(not isinstance(f, BaseException) and f[0].kid == "a" for f in found[1:])
@@ -224,7 +223,8 @@ async def test_outage_keeps_the_last_good_keys(issuer: Issuer, keys: KeySet, fau
     if fault == "status":
         issuer.status = 500
     elif fault == "slow":
-        issuer.delay = 1.2
+        issuer.answering.clear()
+        keys._timeout = 0.2
     else:
         issuer.document = {"garbage": b"<html>", "empty": jwks(), "huge": b" " * (1 << 21)}[fault]
     issuer.now += 500
@@ -261,10 +261,10 @@ async def test_cache_lifetime_is_bounded(issuer: Issuer, keys: KeySet, header: s
 
 async def test_close_stops_a_fetch(issuer: Issuer, keys: KeySet) -> None:
     """Closing does not wait for a slow issuer."""
-    issuer.delay = 0.9
+    issuer.answering.clear()
     finder = asyncio.ensure_future(keys.find("a"))  # noqa: TID251
     await until(lambda: issuer.asked == 1)
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(5):
         await keys.close()
     with pytest.raises(asyncio.CancelledError):
         await finder

@@ -60,9 +60,9 @@ async def test_edits_outlive_the_node(start: Start) -> None:
     ):
         await socket.receive_bytes()
         await socket.send_bytes(update(typed(1, 0)))
-        assert await socket.receive_bytes(timeout=5) == b"\x64\1"
+        assert await socket.receive_bytes(timeout=20) == b"\x64\1"
         stopping = asyncio.get_running_loop().create_task(node.stop())
-        while (message := await socket.receive(timeout=5)).type is aiohttp.WSMsgType.BINARY:
+        while (message := await socket.receive(timeout=20)).type is aiohttp.WSMsgType.BINARY:
             pass
         assert message.data == 1001
         await stopping
@@ -95,7 +95,7 @@ async def test_signal(start: Start) -> None:
     loop = asyncio.get_running_loop()
     loop.call_later(0.05, signal.raise_signal, signal.SIGTERM)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await node.wait()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):

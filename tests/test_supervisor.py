@@ -26,7 +26,7 @@ length = int.from_bytes(control.recv(4, socket.MSG_WAITALL), "big")
 control.recv(length, socket.MSG_WAITALL)
 with open({log!r}, "a") as log:
     print(os.getpid(), file=log)
-starts = len(open({log!r}).readlines())
+starts = [int(line) for line in open({log!r})].index(os.getpid()) + 1
 """
 PYTHON = sys.executable
 SERVES = 'control.send(b"\\1"); signal.sigtimedwait([signal.SIGUSR1], 20)'
@@ -43,7 +43,7 @@ class Workers:
         self._supervisors: list[Supervisor] = []
 
     async def start(self, script: str, **settings: Any) -> Supervisor:
-        """A supervisor of workers that run `script`, where `starts` is how many have been started so far."""
+        """A supervisor of workers that run `script`, where `starts` is its place among all that were started."""
         self._program.write_text(PRELUDE.format(python=PYTHON, log=str(self.log)) + script)
         self._program.chmod(0o700)
         self._monkeypatch.setattr(module.sys, "executable", str(self._program))
@@ -59,7 +59,7 @@ class Workers:
     async def stop(self) -> None:
         for supervisor in self._supervisors:
             await supervisor.stop()
-        assert still_there(self.pids(), 1) == []
+        assert still_there(self.pids(), 10) == []
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ async def test_told_to_stop_at_start(workers: Workers) -> None:
     starting = loop.create_task(workers.start('control.send(b"\\1") if starts == 1 else 0; time.sleep(20)'))
     await until(lambda: len(workers.pids()) == 2)
     signal.raise_signal(signal.SIGTERM)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         supervisor = await starting
         await supervisor.wait()
         await supervisor.stop()
@@ -129,9 +129,10 @@ async def test_replaces_who_died(workers: Workers) -> None:
 async def test_gives_up(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that dies again and again ends it all, with its number and its status."""
     monkeypatch.setattr(module, "MOST_FAILURES", 3)
+    monkeypatch.setattr(module, "AT_ONCE", 60.0)
     supervisor = await workers.start('control.send(b"\\1"); sys.exit(7) if starts != 1 else time.sleep(20)')
     with pytest.raises(StartError, match=r"worker \d does not stay up: it ended with 7"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await supervisor.wait()
     assert len(workers.pids()) == 4
 
@@ -153,13 +154,13 @@ async def test_replace_all(workers: Workers) -> None:
     await asyncio.sleep(0)
     signal.raise_signal(signal.SIGHUP)
     serving = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while still_there(first, 0) or len(workers.pids()) < 4:
             serving.append(sum(worker.ready.is_set() for worker in supervisor._workers))
             await asyncio.sleep(0.001)
     assert min(serving) == 1
     signal.raise_signal(signal.SIGTERM)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await waiting
 
 
@@ -169,7 +170,7 @@ async def test_will_not_stop(workers: Workers, monkeypatch: pytest.MonkeyPatch) 
     supervisor = await workers.start(f"signal.signal(signal.SIGTERM, signal.SIG_IGN); {SERVES}", drain_timeout=0.1)
     started = time.monotonic()
     await supervisor.stop()
-    assert 0.2 <= time.monotonic() - started < 2
+    assert 0.2 <= time.monotonic() - started < 10
 
 
 async def test_port_taken() -> None:

@@ -345,12 +345,11 @@ async def test_own_and_published_keys_together(verifier: Callable[..., Verifier]
 async def test_reconnect_storm_is_cheap(verifier: Callable[..., Verifier]) -> None:
     """A remembered token costs a small part of its verification."""
     checks, token = verifier(), sign()
-    started = time.perf_counter()
-    for _ in range(100):
+    cold, warm = [], []
+    for _ in range(200):
         checks._known.clear()
-        await checks.verify(token)
-    cold = time.perf_counter() - started
-    started = time.perf_counter()
-    for _ in range(100):
-        await checks.verify(token)
-    assert time.perf_counter() - started < cold / 4
+        for laps in (cold, warm):
+            started = time.perf_counter()
+            await checks.verify(token)
+            laps.append(time.perf_counter() - started)
+    assert min(warm) < min(cold) / 4

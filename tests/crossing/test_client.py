@@ -105,7 +105,7 @@ async def test_away_and_back(server: Server, monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.sleep(60)
 
     await server.start(nobody)
-    await until(lambda: crossing._writer is not None, 3)
+    await until(lambda: crossing._writer is not None)
     assert await crossing.ask_connect(ASK) is None
     await crossing.close()
     server.stop()
@@ -124,7 +124,7 @@ async def test_nonsense(server: Server, said: bytes) -> None:
     crossing = Crossing(server.address, NodeId("n"))
     await crossing.start()
     with pytest.raises(Exception, match=r"went away|unknown answer"):
-        await asyncio.wait_for(crossing.ask_connect(ASK), 5)
+        await asyncio.wait_for(crossing.ask_connect(ASK), 20)
     await crossing.close()
     server.stop()
 

@@ -81,7 +81,7 @@ class Client:
 
     async def frame(self) -> tuple[int, bytes]:
         """The next frame: its first byte, and its payload."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             first, length = await self.reader.readexactly(2)
             if length == 126:
                 length = int.from_bytes(await self.reader.readexactly(2), "big")
@@ -151,7 +151,7 @@ class Server:
     async def stop(self) -> None:
         for client in self.clients:
             client.leave()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while self.context.connections:
                 await asyncio.sleep(0.001)
         assert self.context.addresses == {}
@@ -169,7 +169,7 @@ class Server:
         """A plain HTTP request's whole answer."""
         client = await self.dial()
         client.raw(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             return await client.reader.read()
 
     async def connect(self, path: str = "/ws", headers: str = "", early: bytes = b"") -> Client:
@@ -181,7 +181,7 @@ class Server:
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{headers}\r\n".encode()
             + early
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             client.head = await client.reader.readuntil(b"\r\n\r\n")
         assert client.head.startswith(b"HTTP/1.1 101 "), client.head
         return client

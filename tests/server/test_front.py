@@ -56,7 +56,7 @@ async def test_head_in_pieces(serve: Serve) -> None:
     for byte in b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":
         client.raw(bytes((byte,)))
         await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         assert b"200 OK" in await client.reader.read()
 
 
@@ -73,7 +73,7 @@ async def test_bad_head(serve: Serve, head: bytes, status: bytes) -> None:
     server = await serve()
     client = await server.dial()
     client.raw(head)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         assert (await client.reader.read()).startswith(b"HTTP/1.1 " + status)
 
 
@@ -82,7 +82,7 @@ async def test_head_that_never_comes(serve: Serve, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "HEAD_TIMEOUT", 0.02)
     server = await serve()
     client = await server.dial()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         try:
             assert await client.reader.read() == b""
         except ConnectionResetError:
@@ -119,7 +119,7 @@ async def test_foreign_page(serve: Serve) -> None:
         b"Origin: https://evil.example\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         assert b"403" in await client.reader.read()
 
 

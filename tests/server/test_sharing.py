@@ -32,8 +32,9 @@ def said(room: str, message: bytes) -> bytes:
 
 
 @pytest.fixture
-async def workers(serve: Any) -> AsyncIterator[Workers]:
+async def workers(serve: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workers]:
     """`await workers(...)`: two servers, as `serve` makes them, that hand clients to each other."""
+    monkeypatch.setattr(sharing, "FIRST_MESSAGE_TIMEOUT", 60.0)
     ports: list[asyncio.Server] = []
     handoffs: list[Handoff] = []
 
@@ -146,7 +147,7 @@ async def test_said_all(workers: Workers) -> None:
     servers = await workers()
     client = await servers[0].connect("/ws")
     client.writer.write_eof()
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(10):
         assert await client.reader.read() == b""
 
 
@@ -224,7 +225,7 @@ async def test_refused_in_http(workers: Workers) -> None:
         assert b" 400 " in await servers[0].request(path, head)
         client = await servers[0].dial()
         client.raw(f"GET {path} HTTP/1.1\r\nHost: a\r\nOrigin: https://b\r\nConnection: Upgrade\r\n{head}\r\n".encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             assert b" 403 " in await client.reader.read()
     assert b"ok\n" in await servers[0].request("/livez")
     assert (await (await servers[0].connect("/elsewhere")).closed())[0] == 4404
