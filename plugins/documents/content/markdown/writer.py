@@ -345,6 +345,8 @@ def _spans(nodes: Sequence[Node], signs: dict[str, str]) -> str:
         mark = max(marks, key=lambda mark: (reach[dump(mark)], mark["type"] == "link"))
         end = reach[dump(mark)]
         inner = [_without(inside, mark) for inside in nodes[at:end]]
+        if mark["type"] == "link" and out and out[-1].endswith("!"):
+            out[-1] = out[-1][:-1] + "\\!"  # "![" begins an image
         out.append(_mark(mark, _spans(inner, signs), signs))
         at = end
     return "".join(out)

@@ -75,6 +75,14 @@ def test_empty_paragraph_at_the_start_of_an_item(kind: str) -> None:
     assert dumps(loads(written)) == written
 
 
+def test_exclamation_mark_before_a_link() -> None:
+    """It makes no image of the link."""
+    link = {"type": "link", "attrs": {"href": "https://a.example/"}}
+    doc = node("doc", [node("paragraph", [text("see!", []), text("here", [link])])])
+    assert dumps(doc) == "see\\![here](https://a.example/)\n"
+    assert loads(dumps(doc)) == doc
+
+
 @settings(max_examples=80, deadline=None)
 @given(documents())
 def test_no_word_is_lost(doc: Node) -> None:
