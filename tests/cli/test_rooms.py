@@ -28,7 +28,7 @@ DOCUMENTS = {
     name: bytes.fromhex(update)
     for name, update in json.loads((Path(__file__).parents[1] / "codec" / "documents.json").read_text()).items()
 }
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class Done(NamedTuple):
@@ -95,7 +95,7 @@ def relay(urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def ready(port: int) -> bool:

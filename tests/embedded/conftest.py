@@ -63,7 +63,7 @@ def _owner(path: Path, uid: int = 0) -> Iterator[Owner]:
     try:
         yield Owner(process, json.loads(process.stdout.readline() or "{}"))
         process.stdin.close()
-        process.wait(20)
+        process.wait(60)
     finally:
         process.kill()
         process.wait()
@@ -101,7 +101,7 @@ def running() -> Callable[[Path], set[int]]:
 def gone() -> Callable[..., Any]:
     """`await gone(path)` returns how many seconds it took until nothing ran there; fails after `within`."""
 
-    async def wait(path: Path, within: float = 2.0) -> float:
+    async def wait(path: Path, within: float = 10.0) -> float:
         begin = time.monotonic()
         while left := _running(path):
             assert time.monotonic() - begin < within, f"still running: {left}"

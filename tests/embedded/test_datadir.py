@@ -38,7 +38,7 @@ async def test_claim_waits_for_inherited_lock(tmp_path):
         with pytest.raises(StartError, match=r"still run .*servers\.lock"):
             await DataDirectory.claim(tmp_path, patience=0.1)
         server.terminate()
-        (await DataDirectory.claim(tmp_path, patience=5.0)).release()
+        (await DataDirectory.claim(tmp_path, patience=20.0)).release()
     finally:
         server.kill()
         server.wait()

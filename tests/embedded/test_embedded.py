@@ -20,7 +20,7 @@ needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="the death signa
 
 
 async def ask(url, sql, *values):
-    connection = await asyncpg.connect(url, timeout=5)
+    connection = await asyncpg.connect(url, timeout=20)
     try:
         return await connection.fetchval(sql, *values)
     finally:
@@ -52,7 +52,7 @@ async def test_start_makes_servers_that_take_work(tmp_path, gone):
             "maxmemory-policy"
         ] == "noeviction"
         assert (await command(servers.redis_url, "CONFIG", "GET", "save"))["save"] == ""
-    await gone(tmp_path, 0.5)
+    await gone(tmp_path)
 
 
 async def test_servers_listen_on_sockets_only(data, owner):
@@ -83,7 +83,7 @@ async def test_killed_relay_takes_its_servers_along_and_loses_nothing(data, owne
         await keep(it.said["database"], "before the kill")
         entry = await command(it.said["redis"], "XADD", "log", "*", "word", "before the kill")
         it.kill()
-    assert await gone(data) < 2.0
+    await gone(data)
     async with await embedded.start(data, postgres=True, valkey=True) as servers:
         assert await ask(servers.database_url, "SELECT count(*) FROM kept WHERE word = 'before the kill'") == 1
         assert (await command(servers.redis_url, "XRANGE", "log", "-", "+"))[0][0] == entry
@@ -125,7 +125,7 @@ async def test_server_that_died_is_started_again(data):
         before = servers.pids
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     assert await ask(servers.database_url, "SELECT count(*) FROM kept") > 0
@@ -145,7 +145,7 @@ async def test_start_that_is_cancelled_leaves_nothing(data, gone):
         for started in await asyncio.gather(task, return_exceptions=True):
             if isinstance(started, embedded.Embedded):
                 await started.stop()
-        await gone(data, 0.5)
+        await gone(data)
 
 
 async def test_one_failure_stops_the_other_server(data, gone):
@@ -158,7 +158,7 @@ async def test_one_failure_stops_the_other_server(data, gone):
             await embedded.start(data, postgres=True, valkey=True)
     finally:
         broken.write_text(kept)
-    await gone(data, 0.5)
+    await gone(data)
 
 
 async def test_path_too_long_for_sockets(tmp_path):

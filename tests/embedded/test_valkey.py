@@ -6,6 +6,7 @@ import time
 
 import pytest
 import redis.asyncio
+from fakes import until
 
 from relay import embedded
 from relay.embedded import valkey
@@ -64,7 +65,8 @@ async def test_synced_every_second(tmp_path, monkeypatch):
         await asyncio.sleep(2.2)
         synced.clear()
         await client.xadd("log", {"word": "w"})
-        await asyncio.sleep(2.2)
+        await until(lambda: synced)
+        await asyncio.sleep(1.2)
         assert [path.name for path in synced] == ["appendonly.aof.1.incr.aof"]
 
 
