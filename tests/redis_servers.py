@@ -124,7 +124,8 @@ class Cluster:
     def hasten(self) -> None:
         """From now on a node that has been away for a second is replaced."""
         for server in self.servers:
-            server.client.config_set("cluster-node-timeout", 1000)
+            if server.process is not None:
+                server.client.config_set("cluster-node-timeout", 1000)
 
     def complete(self, server: Server) -> bool:
         info = self.ask(server, "INFO").decode()

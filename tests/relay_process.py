@@ -10,11 +10,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
 _SAMPLE = re.compile(r"^(\w+(?:\{.*\})?) (\S+)$", re.MULTILINE)
 
 
@@ -75,7 +76,7 @@ class Relay:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
-        except OSError:
+        except (OSError, HTTPException):
             return 0, ""
 
     def metrics(self, query: str = "") -> dict[str, float]:
@@ -101,7 +102,7 @@ class Relay:
     def descendants(self) -> dict[int, str]:
         """The processes below it and their names."""
         found = {}
-        for pid in _descendants(self.pid):
+        for pid in descendants(self.pid):
             try:
                 found[pid] = Path(f"/proc/{pid}/comm").read_text().strip()
             except OSError:
@@ -125,7 +126,7 @@ class Relay:
     def kill(self, *, children: bool = False) -> None:
         """kill -9 of the relay; of its databases and codec processes in the same moment with `children`."""
         assert self._process is not None
-        below = _descendants(self._process.pid)
+        below = descendants(self._process.pid)
         self._process.kill()
         for pid in below if children else ():
             try:
@@ -138,14 +139,14 @@ class Relay:
         """SIGTERM; SIGKILL for whatever is left a while later. Fails when the relay did not stop cleanly."""
         if self._process is None or self._process.poll() is not None:
             return
-        below = _descendants(self._process.pid)
+        below = descendants(self._process.pid)
         self._process.terminate()
         try:
-            code = self._process.wait(20)
+            code = self._process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill(children=True)
-            pytest.fail(f"relay did not stop within 20 s of SIGTERM\n{self.tail()}")
-        if left := still_there(below, 5):
+            pytest.fail(f"relay did not stop within 60 s of SIGTERM\n{self.tail()}")
+        if left := still_there(below, 10):
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
             pytest.fail(f"relay left processes behind: {left}\n{self.tail()}")
@@ -165,12 +166,24 @@ def still_there(pids: list[int], within: float) -> list[int]:
     return left
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """A process's children, their children, and so on; those that end meanwhile may be missing."""
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, path.read_text().split()):
-            found += [child, *_descendants(child)]
+    try:
+        children = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return []
+    for child in map(int, " ".join(children).split()):
+        found += [child, *descendants(child)]
     return found
+
+
+def command_line(pid: int) -> list[bytes]:
+    """What a process was started with; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _alive(pid: int) -> bool:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from pycrdt import Doc, Text
 
-__all__ = ["Typist", "framed", "keystroke", "percentile", "spelled", "uint", "until"]
+__all__ = ["Typist", "framed", "keystroke", "nothing_saved", "percentile", "spelled", "uint", "until"]
 
 
 def uint(value: int) -> bytes:
@@ -60,6 +60,23 @@ async def until(true: Callable[[], object], within: float, what: str | Callable[
             raise AssertionError(f"not within {within} s: {what() if callable(what) else what}")
         await asyncio.sleep(0.01)
     return time.monotonic() - started
+
+
+async def nothing_saved(typists: Sequence["Typist"], seconds: float) -> list[int]:
+    """Returns when nobody has been told of anything saved for so long: what was on its way may come before that. How
+    many of each one's updates have been acknowledged. Fails after 20 s."""
+    before: list[int] = []
+    kept = 0.0
+
+    def quiet() -> bool:
+        nonlocal before, kept
+        now = [typist.acknowledged for typist in typists]
+        if now != before:
+            before, kept = now, time.monotonic()
+        return time.monotonic() - kept >= seconds
+
+    await until(quiet, seconds + 20, "nothing is saved any more")
+    return before
 
 
 class Typist(asyncio.Protocol):

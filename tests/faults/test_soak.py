@@ -165,10 +165,10 @@ class Soak:
             typist.say(cursor(client, 1, 50))
             if random.random() < 0.2:
                 typist.type(3)
-                await until(lambda t=typist: t.saved == t.typed, 20, "a visitor's typing is saved")
+                await until(lambda t=typist: t.saved == t.typed, 60, "a visitor's typing is saved")
             if random.random() < 0.5:
                 typist.transport.write(framed(b"\x03\xe8", 0x88))
-                await until(lambda t=typist: t.closed, 20, "a visitor's goodbye is answered")
+                await until(lambda t=typist: t.closed, 60, "a visitor's goodbye is answered")
             typist.leave()
             self.tally.visits += 1
 
@@ -190,10 +190,10 @@ class Soak:
             authors[0].type(1, PASTE)
             for author in authors:
                 author.type(20)
-            await until(lambda a=authors: all(one.saved == one.typed for one in a), 20, "what was pasted is saved")
+            await until(lambda a=authors: all(one.saved == one.typed for one in a), 60, "what was pasted is saved")
             one, other = authors
-            await until(lambda a=one, b=other: a.text(b.client) == spelled(b.typed), 20, "one reads the other")
-            await until(lambda a=one, b=other: b.text(a.client) == spelled(a.typed), 20, "the other reads the one")
+            await until(lambda a=one, b=other: a.text(b.client) == spelled(b.typed), 60, "one reads the other")
+            await until(lambda a=one, b=other: b.text(a.client) == spelled(a.typed), 60, "the other reads the one")
             self._pasted[room] = {author.client: author.typed for author in authors}
             for author in authors:
                 author.leave()
@@ -212,8 +212,8 @@ class Soak:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(self.load.sleep)
             sleeper.transport.resume_reading()
-            await until(lambda: sleeper.text(2) == spelled(author.typed), 20, "the sleeper has caught up")
-            await until(lambda: author.saved == author.typed, 20, "what was typed is saved")
+            await until(lambda: sleeper.text(2) == spelled(author.typed), 60, "the sleeper has caught up")
+            await until(lambda: author.saved == author.typed, 60, "what was typed is saved")
             self.tally.slept += 1
 
     async def watch(self) -> None:
@@ -238,10 +238,10 @@ async def soak(relays: Callable[..., Relay], load: Load, most: float) -> None:
             group.create_task(run.edit(editor))
         for part in (run.visit(), run.paste(), run.sleep(), run.watch()):
             group.create_task(part)
-    await until(lambda: all(editor.saved for editor in editors), 20, "all that was typed is saved")
+    await until(lambda: all(editor.saved for editor in editors), 60, "all that was typed is saved")
     for page in PAGES:
         those = [editor for editor in editors if editor.page == page]
-        await until(lambda t=those: len({editor.read() for editor in t}) == 1, 20, f"the editors of {page} agree")
+        await until(lambda t=those: len({editor.read() for editor in t}) == 1, 60, f"the editors of {page} agree")
         reader = await Typist.join(relay.port, page, 1)
         assert str(reader.doc.get("body", type=Text)) == those[0].read()
     tally = run.tally
@@ -295,13 +295,13 @@ async def test_closed_documents_leave_memory(relays: Callable[..., Relay]) -> No
                 client = next(numbers)
                 typist = await Typist.join(relay.port, f"pasted-{client}", client)
                 typist.type(1, CHURN)
-                await until(lambda t=typist: t.saved == t.typed, 20, "what was pasted is saved")
+                await until(lambda t=typist: t.saved == t.typed, 60, "what was pasted is saved")
                 typist.leave()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(8):
                 group.create_task(paste())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await asyncio.to_thread(relay.metrics))["relay_rooms"]:
                 await asyncio.sleep(0.2)
         return relay.rss() / 1e6

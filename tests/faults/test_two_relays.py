@@ -24,10 +24,10 @@ async def test_one_document(relays: Callable[..., Relay], database: str, own_val
     eve = await Typist.join(first.port, "shared", 13, watch=[bob])
     ada.type()
     bob.type()
-    await until(lambda: len(bob.text(11)) == 1 and len(eve.text(12)) == 1, 5, "first characters crossed")
+    await until(lambda: len(bob.text(11)) == 1 and len(eve.text(12)) == 1, 20, "first characters crossed")
     await asyncio.gather(ada.keep_typing(40, 3), bob.keep_typing(40, 3))
-    await until(lambda: ada.saved == ada.typed and bob.saved == bob.typed, 5, "all saved")
-    await until(lambda: len(bob.text(11)) == ada.typed and len(ada.text(12)) == bob.typed, 5, "all read across")
+    await until(lambda: ada.saved == ada.typed and bob.saved == bob.typed, 20, "all saved")
+    await until(lambda: len(bob.text(11)) == ada.typed and len(ada.text(12)) == bob.typed, 20, "all read across")
     p50, p95 = (percentile(bob.latencies, share) * 1e3 for share in (0.5, 0.95))
     print(f"across relays: p50 {p50:.1f} ms, p95 {p95:.1f} ms")
     for relay in (first, second):
@@ -56,7 +56,7 @@ async def mistreat(relays: list[Relay], count: Any, rounds: int, seed: int) -> N
         everybody += authors
         left = [author for author in authors if author.closed is None]
         assert len(left) == len(authors) // 2
-        await until(lambda left=left: all(a.saved == a.typed for a in left), 5, "the survivors' edits are saved")
+        await until(lambda left=left: all(a.saved == a.typed for a in left), 20, "the survivors' edits are saved")
         for relay in relays:
             found = await count(relay, everybody)
             assert found.acknowledged > 0
