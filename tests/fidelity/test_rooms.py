@@ -226,7 +226,7 @@ async def hold(relay: Relay, yjs: Any, seeds: Sequence[int], endings: Sequence[s
         peer = session.peers[4]
         session.peers[4] = await enter(relay, session.room, peer.client, peer.has, vector)
     await all_of(Session.end)
-    assert relay.metrics()["relay_snapshot_bytes_total"] > 0
+    await until(lambda: relay.metrics()["relay_snapshot_bytes_total"], 20, "something was stored")
 
     cases: list[Case] = []
     partial = [s.plan.sent[: s.dice.randrange(len(s.plan.sent))] for s in sessions]
@@ -297,9 +297,9 @@ async def test_bytes_stay_as_they_are(yjs: Any, start: Start) -> None:
         reader.got.clear()  # what an empty room answers
         for count, update in enumerate(sent, 1):
             author.send(update)
-            await until(lambda count=count: len(reader.got) == count, 10, f"{room}: read")
+            await until(lambda count=count: len(reader.got) == count, 20, f"{room}: read")
         assert reader.got == sent
-        await until(lambda: author.settled, 10, f"{room}: saved")
+        await until(lambda: author.settled, 20, f"{room}: saved")
         joiner = await enter(relay, room, history.seed)
         (whole,) = joiner.got
         for layout in map(parse, sent):
@@ -309,7 +309,7 @@ async def test_bytes_stay_as_they_are(yjs: Any, start: Start) -> None:
                     compared += 1
         first = await enter(relay, f"{room}-first", history.seed)
         first.send(sent[0])
-        await until(lambda: first.settled, 10, f"{room}: saved")
+        await until(lambda: first.settled, 20, f"{room}: saved")
         alone = await enter(relay, f"{room}-first", history.seed)
         assert alone.got == sent[:1]
         for peer in (author, reader, joiner, first, alone):
@@ -357,7 +357,8 @@ async def lag(relay: Relay, yjs: Any, seed: int, rounds: int) -> list[Case]:
             sent.append(update)
         for peer in (*peers, flooder):
             await until(lambda peer=peer: peer.settled, 20, f"{room}: saved")
-        assert relay.metrics()["relay_catch_ups_total"] >= caught_up + len(slow)
+        wanted = caught_up + len(slow)
+        await until(lambda n=wanted: relay.metrics()["relay_catch_ups_total"] >= n, 20, f"{room}: caught up")
     peers[0].send(LAST)
     sent.append(LAST)
     for peer in slow:

@@ -26,7 +26,7 @@ from typists import framed, uint
 
 CONNECTIONS = 24
 BATCH = 16
-PATIENCE = 10.0
+PATIENCE = 30.0
 MOMENT = 0.03
 """Seconds after which what broke the framing is taken to have left the relay waiting for more."""
 

@@ -31,7 +31,7 @@ async def converse(relay: Relay, said: bytes | list[bytes], extension: str = "")
         await asyncio.sleep(0.002)
     writer.write_eof()
     try:
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), 20)
     finally:
         writer.close()
 
@@ -149,5 +149,5 @@ async def test_handshake_with_a_wrong_key(relay: Relay, unharmed: None, key: byt
     reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
     head = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     writer.write(head + b"Sec-WebSocket-Key: " + key + b"\r\n\r\n")
-    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 400 ")
     writer.close()

@@ -140,7 +140,7 @@ def stage(node: None) -> Iterator[Callable[..., Play]]:
     """`stage(noun, scenario, relay, **arguments)` starts a scenario of scenarios/<noun>.mjs."""
     plays: list[Play] = []
 
-    def start(noun: str, scenario: str, relay: Relay, *, deadline: float = 25, **arguments: Any) -> Play:
+    def start(noun: str, scenario: str, relay: Relay, *, deadline: float = 60, **arguments: Any) -> Play:
         plays.append(Play(noun, scenario, relay, deadline, arguments))
         return plays[-1]
 

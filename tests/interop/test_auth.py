@@ -70,25 +70,27 @@ def test_carriers(guarded: Any, issuer: Any, play: Run, room: str) -> None:
     assert found == {"array": [0, 1, 2, 3, 4]}
 
 
-def test_refresh(guarded: Any, issuer: Any, play: Run, room: str) -> None:
+def test_refresh(guarded: Any, issuer: Any, stage: Callable[..., Any], room: str) -> None:
     """The server asks for the next token before the old one ends, and the document stays open."""
     rooms = {room: "read-write"}
-    tokens = [issuer.token(rooms, lasts=3), issuer.token(rooms)]
     kinds = ["hp3", "hp4"]
-    found = play(
-        "auth", "refresh", guarded, room=room, kinds=kinds, tokens=tokens, lasts=3500, write=issuer.token(rooms)
-    )
+    scene = stage("auth", "refresh", guarded, room=room, kinds=kinds, lasts=4500, write=issuer.token(rooms))
+    scene.meet("ready")
+    scene.go([issuer.token(rooms, lasts=4), issuer.token(rooms)])
+    found = scene.result()
     assert min(found["asked"]) >= 2
     assert (found["closes"], found["denied"]) == ([], [])
     assert sorted(found["text"].split()) == kinds
 
 
 @pytest.mark.parametrize("kinds", [["yws2", "yws3", "hp3", "hp4"], ["hp2"]], ids=["most", "hp2"])
-def test_expiry(guarded: Any, issuer: Any, play: Run, room: str, kinds: list[str]) -> None:
+def test_expiry(guarded: Any, issuer: Any, stage: Callable[..., Any], room: str, kinds: list[str]) -> None:
     """No connection outlives its token: its presence goes and its edits are not taken; version 2 throws on CLOSE."""
     rooms = {room: "read-write"}
-    token = issuer.token(rooms, lasts=2)
-    found = play("auth", "expiry", guarded, room=room, kinds=kinds, token=token, lasts=2000, write=issuer.token(rooms))
+    scene = stage("auth", "expiry", guarded, room=room, kinds=kinds, lasts=4000, write=issuer.token(rooms))
+    scene.meet("ready")
+    scene.go(issuer.token(rooms, lasts=4))
+    found = scene.result()
     assert found["text"] == ""
     for kind in kinds:
         if kind.startswith("hp"):

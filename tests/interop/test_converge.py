@@ -108,7 +108,7 @@ async def test_python_client(relay: Any, stage: Callable[..., Any], room: str, k
         session.ws_connect(f"{relay.url}/ws/{room}") as socket,
         pycrdt.Provider(doc, Socket(socket, room)) as provider,
     ):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await provider.synced.wait()
         assert str(text) == "from node 😀 "
         with doc.transaction():

@@ -4,7 +4,7 @@ import * as Y from 'yjs'
 export const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
 
 /** Poll until `test` is true. `what` says in the failure what never came true; a function may add what was seen. */
-export const until = async (what, test, ms = 8000) => {
+export const until = async (what, test, ms = 20000) => {
   const end = Date.now() + ms
   for (;;) {
     if (await test()) return

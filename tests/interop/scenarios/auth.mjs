@@ -86,7 +86,8 @@ export const carriers = async ({ url, room, write }) => {
 }
 
 /** Open Hocuspocus documents outlive their tokens: the server asks for the next one in time. */
-export const refresh = async ({ url, room, kinds, tokens, lasts, write }) => {
+export const refresh = async ({ url, room, kinds, lasts, write }, meet) => {
+  const tokens = await meet('ready')
   const asked = kinds.map(() => 0)
   const clients = kinds.map((kind, i) =>
     connect(kind, url, room, { token: () => tokens[Math.min(asked[i]++, tokens.length - 1)], name: kind }))
@@ -103,14 +104,16 @@ export const refresh = async ({ url, room, kinds, tokens, lasts, write }) => {
 }
 
 /** Whoever has no next token is let go when the old one ends, and writes no more. */
-export const expiry = async ({ url, room, kinds, token, lasts, write }) => {
+export const expiry = async ({ url, room, kinds, lasts, write }, meet) => {
   const other = connect('hp3', url, room, { token: write, name: 'Other' })
+  await allSynced([other])
   const closed = []
+  const token = await meet('ready')
   const clients = kinds.map(kind =>
     connect(kind, url, room, { token, name: kind, extra: { onClose: ({ event }) => closed.push(kind, event?.reason) } }))
   await allSynced([...clients, other])
   await seen([...clients, other], [...kinds, 'Other'])
-  await seen([other], ['Other'], lasts + 5000)
+  await seen([other], ['Other'], lasts + 20000)
   for (const { doc } of clients) doc.getText('text').insert(0, 'too late')
   await sleep(500)
   const result = { text: other.doc.getText('text').toString(), closes: Object.fromEntries(clients.map(c => [c.kind, c.closes])), closed, denied: Object.fromEntries(clients.map(c => [c.kind, c.denied])) }

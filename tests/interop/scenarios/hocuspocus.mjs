@@ -1,5 +1,5 @@
 import { connect, sharedSocket } from '../clients.mjs'
-import { allSaved, allSynced, converged, destroyAll, seen, sleep } from '../waiting.mjs'
+import { allSaved, allSynced, converged, destroyAll, seen, sleep, until } from '../waiting.mjs'
 
 /** Every change is acknowledged exactly once: the count of unsynced changes returns to zero and never goes below. */
 export const acknowledged = async ({ url, room, kind, edits }) => {
@@ -49,10 +49,11 @@ export const sessions = async ({ url, room }) => {
 }
 
 /** Clients that know the ping get it while nobody says anything, older ones never do; nobody loses the connection. */
-export const pings = async ({ url, room, lasts }) => {
+export const pings = async ({ url, room, lasts, pinged = 0 }) => {
   const clients = ['hp2', 'hp3', 'hp4'].map(kind => connect(kind, url, room, { name: kind }))
   await allSynced(clients)
   await sleep(lasts)
+  await until('pings', () => clients[2].pings >= pinged)
   clients[0].doc.getText('text').insert(0, 'awake')
   await converged(clients)
   const result = Object.fromEntries(clients.map(c => [c.kind, { pings: c.pings, closes: c.closes }]))
