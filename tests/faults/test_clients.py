@@ -119,7 +119,7 @@ async def trickle(relays: Callable[..., Relay], connections: int, seconds: float
             a.type()
             await asyncio.sleep(0.01)
     grown = (relay.rss() - before) / connections
-    cut = sum(reader.at_eof() for reader, _ in streams)
+    cut = sum(reader.at_eof() or reader.exception() is not None for reader, _ in streams)
     assert relay.get("/livez")[0] == 200
     for _, writer in streams:
         writer.close()

@@ -136,8 +136,9 @@ async def test_grants_that_change_reach_open_sockets(site: Site) -> None:
 async def test_facts_gone_wrong(site: Site, order: str) -> None:
     """A plugin that fails on every fact costs no room anything."""
     relay = site.start()
-    site.order(f"fact:{order}")
     typists = [await Typist.join(relay.port, f"doc-{n}", n + 2, token="ada") for n in range(3)]
+    site.order(f"fact:{order}")
+    await Typist.join(relay.port, "another", 9, token="bo", wait=None)  # a fact, while who types gives others
     assert await rhythm(typists, 3) < 3
     assert await asyncio.to_thread(relay.get, "/livez") == (200, "ok\n")
 
