@@ -1,11 +1,13 @@
-"""How much of what an edit costs does every server pay? A relay in bare C that only copies, beside ours.
+"""How much of what an edit costs does every server pay? Relays that only copy, in C and on uvloop, beside ours.
 
     python -m benchmarks.floor [--scenarios pair,room50] [--repeats 2] [--seconds 3] [--json PATH]
 
 `floor.c` knows no document and keeps nothing: it reads a frame and sends it to the others of the room. What it costs
 is the kernel's TCP and a loop; less is to be had only by sending less often, which is what `batch` does (frames for one
-client that arise in one turn leave in one send) and, further, merging. It is compiled here with `cc` (or $CC), driven
-by the generator of `benchmarks.compare`, and takes turns with the relay.
+client that arise in one turn leave in one send) and, further, merging. `bare.py` does the same on Python and uvloop:
+what it costs above `floor.c` is the interpreter, and what we cost above `bare.py` is what we do. The C program is
+compiled here with `cc` (or $CC); the peers (`--peers`) are those of `benchmarks.compare`, whose generator drives all of
+them, in turns.
 """
 
 import argparse
@@ -28,14 +30,15 @@ from benchmarks.compare.__main__ import pinned
 from benchmarks.compare.machine import described
 from benchmarks.compare.measurement import ROOT, Bench, disturbed, failed, saturated
 from benchmarks.compare.scenarios import SCENARIOS
-from benchmarks.compare.servers import CACHE, SERVERS, Given
+from benchmarks.compare.servers import CACHE, SERVERS, Given, NotInstalled, install
 
 __all__ = ["Floor", "NoCompiler", "built", "main", "medians"]
 
 SOURCE = Path(__file__).with_suffix(".c")
 WANTED = ("pair", "room50", "rooms100", "room500", "room50-sat", "room500-sat", "rooms100-sat")
 FIGURES = ("cpu_us", "own_cpu_us", "per_s", "p50_ms", "p95_ms")
-NAMES = ("floor", "batch", "relay")
+LEAST = ("floor", "batch", "uvloop")
+PEERS = ("hocuspocus", "y-websocket")
 
 
 class NoCompiler(Exception):
@@ -55,18 +58,22 @@ def built(directory: Path) -> Path:
 
 
 class Floor:
-    """Running, on a free port and on `cores`, as long as the `with` block."""
+    """Running, on a free port and on `cores`, as long as the `with` block. kind: one of `LEAST`."""
 
-    def __init__(self, program: Path, cores: set[int], *, batch: bool = False) -> None:
+    def __init__(self, program: Path, cores: set[int], kind: str = "floor") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self._command = [str(program), str(self.port), *(["batch"] if batch else [])]
+        self._command = {
+            "floor": [str(program), str(self.port)],
+            "batch": [str(program), str(self.port), "batch"],
+            "uvloop": [sys.executable, "-m", "benchmarks.bare", str(self.port)],
+        }[kind]
         self._cores = cores
         self._process: subprocess.Popen[bytes]
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, cwd=ROOT)
         os.sched_setaffinity(self._process.pid, self._cores)
         ends = time.monotonic() + 5
         while True:
@@ -103,21 +110,23 @@ def medians(results: list[dict[str, Any]]) -> dict[str, Any]:
     } | {"runs": len(good), "disturbed": len(good) - len(quiet), "saturated": sum(map(saturated, counted))}
 
 
-def measure(bench: Bench, program: Path, names: list[str], repeats: int) -> dict[str, dict[str, Any]]:
+def measure(
+    bench: Bench, program: Path, names: list[str], servers: list[str], repeats: int
+) -> dict[str, dict[str, Any]]:
     """By scenario and server."""
     found: dict[str, dict[str, Any]] = {}
     for name in names:
-        results: Mapping[str, list[dict[str, Any]]] = {server: [] for server in NAMES}
+        results: Mapping[str, list[dict[str, Any]]] = {server: [] for server in servers}
         for repeat in range(repeats):
-            for server in NAMES if repeat % 2 == 0 else NAMES[::-1]:
-                if server == "relay":
-                    result = bench.measure(SCENARIOS[name], SERVERS["relay"])
+            for server in servers if repeat % 2 == 0 else servers[::-1]:
+                if server in SERVERS:
+                    result = bench.measure(SCENARIOS[name], SERVERS[server])
                 else:
-                    with Floor(program, set(bench.server_cores), batch=server == "batch") as floor:
+                    with Floor(program, set(bench.server_cores), server) as floor:
                         result = bench.measure(SCENARIOS[name], floor.given)
                 results[server].append(result)
-        found[name] = {server: medians(results[server]) for server in NAMES}
-        print(f"{name:14}" + "".join(f"  {server} {shown(found[name][server])}" for server in NAMES), flush=True)
+        found[name] = {server: medians(results[server]) for server in servers}
+        print(f"{name:14}" + "".join(f"  {server} {shown(found[name][server])}" for server in servers), flush=True)
     return found
 
 
@@ -130,6 +139,7 @@ def shown(row: dict[str, Any]) -> str:
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--scenarios", default=",".join(WANTED), help="default: %(default)s")
+    arguments.add_argument("--peers", default=",".join(PEERS), help="default: %(default)s")
     arguments.add_argument("--repeats", type=int, default=2)
     arguments.add_argument("--seconds", type=float, default=2.0, help="the measured window")
     arguments.add_argument(
@@ -140,11 +150,20 @@ def main() -> int:
     if unknown := [name for name in names if name not in SCENARIOS]:
         arguments.error(f"there is no scenario {unknown[0]}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped with us
+    servers = [*LEAST, "relay"]
+    for peer in filter(None, options.peers.split(",")):
+        if peer not in SERVERS:
+            arguments.error(f"there is no peer {peer}")
+        try:
+            install(SERVERS[peer], CACHE)
+            servers.append(peer)
+        except NotInstalled as error:
+            print(f"without {peer}: {error}", file=sys.stderr)
     bench = Bench(CACHE, pinned("", 0), pinned("", 1), options.seconds, prewarm=1.5, quiet=2.0)
     started = time.strftime("%Y-%m-%d %H:%M")
     with tempfile.TemporaryDirectory(prefix="relay-floor-") as directory:
         try:
-            found = measure(bench, built(Path(directory)), names, options.repeats)
+            found = measure(bench, built(Path(directory)), names, servers, options.repeats)
         except NoCompiler as error:
             print(error, file=sys.stderr)
             return 1

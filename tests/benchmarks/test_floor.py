@@ -1,4 +1,4 @@
-"""benchmarks/floor.py and floor.c"""
+"""benchmarks/floor.py, floor.c and bare.py"""
 
 import shutil
 import socket
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks._client import framed
-from benchmarks.floor import Floor, NoCompiler, built, medians
+from benchmarks.floor import LEAST, Floor, NoCompiler, built, medians
 
 HEAD = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 
@@ -23,11 +23,11 @@ def joined(port: int, room: str) -> socket.socket:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-@pytest.mark.parametrize("batch", [False, True])
-def test_an_update_is_copied_to_the_others_of_its_room(tmp_path: Path, batch: bool) -> None:
+@pytest.mark.parametrize("kind", LEAST)
+def test_an_update_is_copied_to_the_others_of_its_room(tmp_path: Path, kind: str) -> None:
     """To each of them as it came, to nobody in another room, and not back."""
     update = b"\0\2\3abc"
-    with Floor(built(tmp_path), {0}, batch=batch) as floor:
+    with Floor(built(tmp_path), {0}, kind) as floor:
         author, reader, stranger = joined(floor.port, "a"), joined(floor.port, "a"), joined(floor.port, "b")
         author.sendall(framed(b"\0\0\1\0") + framed(update) * 2)
         assert _exactly(reader, 16) == (b"\x82\6" + update) * 2
