@@ -25,42 +25,41 @@ RARELY = 0.1
 
 
 class Pace:
-    """One room's rhythm. `ready` is the time (of `perf_counter`) from which the next flush may go; `busy`: flushes take
-    so much of the time that edits must be answers to them."""
+    """One room's rhythm. Times are those of `perf_counter`.
 
-    __slots__ = ("_ended", "_first", "_gap", "_last", "_most", "_part", "_share", "_started", "busy", "ready")
+    first, last: when the first and the last of the edits that wait came in, as the room says.
+    ready: from when on the next flush may go.
+    busy: flushes take so much of the time that edits must be answers to them.
+    """
+
+    __slots__ = ("_ended", "_gap", "_most", "_part", "_share", "_started", "busy", "first", "last", "ready")
 
     def __init__(self, share: float, most: float) -> None:
         """share: the pause as a multiple of the flush before it; most: seconds."""
         self._share = share
         self._most = most
         self._started = self._ended = 0.0
-        self._first = self._last = 0.0
+        self.first = self.last = 0.0
         self._gap = RARELY  # between edits, on average
         self._part = 0.0  # of the time, spent in flushes, on average
         self.busy = False
         self.ready = 0.0
-
-    def arrived(self, first: bool) -> None:
-        """An edit came in; `first` of those that the next flush will carry."""
-        self._last = now = perf_counter()
-        if first:
-            self._first = now
 
     def flushed(self, started: float, edits: int) -> float:
         """A flush that began at `started` has carried `edits` and ends now; returns what it took (seconds)."""
         ended = perf_counter()
         took = ended - started
         passed = started - self._started
-        self._part += (took / passed - self._part) * SMOOTH
-        self._gap += (min(passed / (edits or 1), RARELY) - self._gap) * SMOOTH
-        self.busy = self._part > ANSWERED
+        self._part = part = self._part + (took / passed - self._part) * SMOOTH
+        gap = passed / edits if edits else passed
+        self._gap += ((gap if gap < RARELY else RARELY) - self._gap) * SMOOTH
+        self.busy = part > ANSWERED
         pause = 0.0
-        if self._part > IDLE and self._gap < self._most / 2:
-            pause = min(self._share * took, self._most) * min(1.0, (self._part - IDLE) / (BUSY - IDLE))
-        if edits > 1:
-            gap = (self._last - self._first) / (edits - 1)
-            pause = min(pause, max(0.0, self._last - self._ended) + 2 * gap)
+        if part > IDLE and self._gap < self._most / 2:
+            pause = min(self._share * took, self._most) * min(1.0, (part - IDLE) / (BUSY - IDLE))
+            if edits > 1:
+                gap = (self.last - self.first) / (edits - 1)
+                pause = min(pause, max(0.0, self.last - self._ended) + 2 * gap)
         self._started = started
         self._ended = ended
         self.ready = ended + pause

@@ -45,6 +45,7 @@ ANSWERS = 0.001
 """Seconds in which authors answer what they have just got; the least that the loop's timers tell apart."""
 CURSORS = 0.002
 """Seconds in which cursors gather: a flush costs a write for each reader, and nobody sees them come a moment later."""
+_tuple = tuple.__new__  # a NamedTuple by its own name is made in Python
 NOBODY: frozenset[Member] = frozenset()
 
 
@@ -154,11 +155,15 @@ class Room:
         if fresh is not None:
             if not fresh.plain:
                 fresh = parse(merge((fresh,)))
-            self.pace.arrived(not self._edits)
+            pace = self.pace
+            pace.last = now = perf_counter()
+            if not self._edits:
+                pace.first = now
             self._layouts.append(fresh)
-            self._edits.append(Edit(member.grant.actor, fresh.update))
+            self._edits.append(_tuple(Edit, (member.grant.actor, fresh.update)))
             self._writers.append(member)
-        self._authors[member] = self._authors.get(member, 0) + 1
+        authors = self._authors
+        authors[member] = authors[member] + 1 if member in authors else 1
         if not self._due:
             self._schedule()
         elif len(self._edits) == self._expected:

@@ -69,10 +69,11 @@ class Layout:
         return f"Layout({len(self.update)} bytes, {self.count} structs, {len(self.structs)} clients)"
 
 
-VAR = rb"([\x80-\xff]{0,7}[\0-\x7f])"
+# As lib0 writes a number: in as few bytes as it takes, here up to seven (2**49 - 1).
+VAR = rb"([\x80-\xff]{1,6}[\x01-\x7f]|[\0-\x7f])"
 # One client, one struct, after an origin, with or without a right origin, and no deletes: a keystroke.
 KEYSTROKE = re.compile(
-    rb"\x01\x01" + VAR + VAR + rb"(?:\x84" + VAR + VAR + rb"|\xc4" + VAR + VAR + VAR + VAR + rb")([\x01-\x7f])"
+    rb"\x01\x01" + VAR + VAR + rb"(?:\x84" + VAR + VAR + rb"|\xc4" + 4 * VAR + rb")([\x01-\x7f])(.{1,127})\0", re.DOTALL
 )
 
 
@@ -92,30 +93,27 @@ def parse(update: bytes, limit: int | None = None) -> Layout:
     Raises Malformed, or TooManyStructs as soon as more than `limit` structs (or as many values in one of them, or
     delete ranges) are announced.
     """
-    if (match := KEYSTROKE.match(update)) is not None:
-        raw_client, raw_clock, left, left_clock, left2, left_clock2, right, right_clock, size = match.groups()
-        at = match.end()
-        end = at + size[0]
-        text = update[at:end]
-        if len(update) == end + 1 and not update[end]:
-            try:
-                length = size[0] if text.isascii() else len(text.decode().encode("utf-16-le")) >> 1
-            except UnicodeDecodeError:
-                raise Malformed(f"text at {at} is not UTF-8") from None
-            client = _client(raw_client)
-            clock = _uint(raw_clock)
+    if (match := KEYSTROKE.fullmatch(update)) is not None:
+        client, raw, left, left_clock, left2, left_clock2, right, right_clock, size, text = match.groups()
+        length = size[0]
+        if len(text) == length:
+            end = len(update) - 1
+            at = end - length
+            if not text.isascii():
+                try:
+                    length = len(text.decode().encode("utf-16-le")) >> 1
+                except UnicodeDecodeError:
+                    raise Malformed(f"text at {at} is not UTF-8") from None
+            width = len(raw)
+            clock = raw[0] if width == 1 else raw[0] & 127 | raw[1] << 7 if width == 2 else _uint(raw)
             if left is None:
                 left, left_clock = left2, left_clock2
-                if _client(right) == client and _uint(right_clock) >= clock:
+                if right == client and _uint(right_clock) >= clock:
                     _ahead(at)
-                _uint(right_clock)
-            if _client(left) == client and _uint(left_clock) >= clock:
+            if left == client and _uint(left_clock) >= clock:
                 _ahead(at)
-            _uint(left_clock)
-            if clock + length > MAX_UINT:
-                _beyond(at)
-            start = match.end(2)
-            return Layout(update, {client: [(clock, length, start, end)]}, {}, end, 1, True)
+            start = 2 + len(client) + width
+            return Layout(update, {_client(client): [(clock, length, start, end)]}, {}, end, 1, True)
     try:
         return _parse(update, limit)
     except IndexError:

@@ -22,12 +22,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def arrived(pace: Pace, clock: Clock, *, first: bool) -> None:
+    pace.last = clock.now
+    if first:
+        pace.first = clock.now
+
+
 def flush(pace: Pace, clock: Clock, took: float, arrivals: list[float]) -> float:
     """Edits arrive so long after the flush before, the flush takes `took`; the pause it earns."""
     begun = clock.now
     for number, offset in enumerate(arrivals):
         clock.now = begun + offset
-        pace.arrived(number == 0)
+        arrived(pace, clock, first=number == 0)
     clock.now = max(clock.now, pace.ready)
     started = clock.now
     clock.now = started + took
@@ -50,7 +56,7 @@ def stream(pace: Pace, clock: Clock, took: float, every: float) -> list[float]:
         gathered = 0
         while not gathered or arrives <= max(clock.now, pace.ready):
             clock.now = max(clock.now, arrives)
-            pace.arrived(gathered == 0)
+            arrived(pace, clock, first=gathered == 0)
             gathered += 1
             arrives += every
         clock.now = started = max(clock.now, pace.ready)
