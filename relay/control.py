@@ -22,7 +22,7 @@ __all__ = ["KEPT", "KEY", "Control", "Recheck", "hint"]
 log = logging.getLogger("relay.control")
 KEY = b"materi:control"
 KEPT = 1000
-BLOCK_MS = 2000
+BLOCK_MS = 4000
 TIMEOUT = 5.0
 RETRY = 1.0
 """Seconds until Redis or a store that was away is asked again."""

@@ -211,7 +211,7 @@ class Settings:
     codec_processes: int = _setting(1, "rooms", COUNT, "Processes for parsing and compaction.", low=1, high=64)
 
     journal_window: float = _setting(
-        0.05,
+        0.1,
         "journal",
         SECONDS,
         'How long an edit that only its author waits for ("saved") gathers with others for one write.',
