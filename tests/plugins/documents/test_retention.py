@@ -68,9 +68,8 @@ async def test_workspace_deleted(office: Any) -> None:
     async with office.rights.database.acquire() as connection, connection.transaction():
         deleted = WorkspaceDeleted(workspace_id=str(workspace))
         await office.plugin.library.outbox.add(connection, deleted, subject=str(workspace), actor="ada")
-    for _ in range(500):
-        if (await office.done("GET", path))["state"] == "trashed":
-            break
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while (await office.done("GET", path))["state"] != "trashed":
+            await asyncio.sleep(0.01)
     assert await office.plugin.retention.purge() >= 1
     assert (await office.refused("GET", path))[0] == 404

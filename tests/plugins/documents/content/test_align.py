@@ -31,9 +31,9 @@ def test_an_edit_in_repetitive_text_is_small() -> None:
     """Two edits far apart, nothing unique in between: all but them matches, in time that is not quadratic."""
     old = ["the", "a"] * 50_000
     new = [*old[:1000], "x", *old[1001:80_000], *old[80_001:]]
-    started = time.perf_counter()
+    started = time.thread_time()
     assert len(matching(old, new)) == len(old) - 2
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_pairs_are_the_likest_in_order() -> None:
