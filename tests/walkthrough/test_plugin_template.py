@@ -22,6 +22,7 @@ def blocks() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_by_its_readme(tmp_path: Path) -> None:
     """Copied, installed, tested, listed, run and asked."""
     install, run = blocks()
