@@ -70,7 +70,7 @@ bench-engine: $(VENV)/.installed-bench  ## what things cost inside: about six mi
 	$(BIN)/python benchmarks/idle_rooms.py --json $(BENCH)/idle_rooms.json
 	$(BIN)/python benchmarks/workers.py --json $(BENCH)/workers.json
 
-bench-model: $(VENV)/.installed-bench  ## stages, floor, flame graphs, cost model, and contrib/performance.md; 15 minutes
+bench-model: $(VENV)/.installed-bench  ## stages, floor, flame graphs, cost model, and contrib/performance.md; 20 minutes
 	$(BIN)/python -m benchmarks.model
 	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.floor
