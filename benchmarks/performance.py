@@ -319,7 +319,7 @@ def _again() -> list[str]:
             ("stages and budgets", "`python -m benchmarks.stages`; with `--check`, exit status 1 when over"),
             ("floor", "`python -m benchmarks.floor`; needs a C compiler"),
             ("flame graphs", "`python -m benchmarks.flame`; needs the right to trace a process"),
-            ("all of these, and this page", "`make bench-model`: under 15 minutes"),
+            ("all of these, and this page", "`make bench-model`: under 20 minutes"),
             ("beside the peers", "`make bench`: under 20 minutes"),
             ("single questions (keystroke by document size, opening, idle rooms, workers)", "`make bench-engine`"),
         ]),
