@@ -121,7 +121,7 @@ class Saving:
         """The journal has `flush`: tell its authors."""
         flush.position = position
         self._room.log.saved += 1
-        authors, frames = flush.authors, flush.frames
+        authors, frames, writers = flush.authors, flush.frames, flush.writers
         flush.authors, flush.frames, flush.writers = {}, {}, []
         alone = len(authors) == 1
         reached = 0
@@ -132,10 +132,13 @@ class Saving:
                 member.behind = min(member.behind, flush.number - 1)
             else:
                 reached += 1
-                if alone and member.echo:
-                    self._echo_later(member, flush, frames)
-                elif not (alone or flush.told) or member.echo:
+                if alone:
+                    if member.echo:
+                        self._echo_later(member, flush, frames)
+                elif not flush.told:
                     self._echo(member, flush, frames)
+                elif member.echo:  # it has the others' edits already
+                    self._write(member, [e.update for e, writer in zip(flush.edits, writers) if writer is member])
             member.acknowledge(count)
         if reached > 1:  # each of them has got all but its own
             self._room.counters.edits_out += len(flush.edits) * (reached - 1)
@@ -217,9 +220,12 @@ class Saving:
             return
         flush.told = True
         for member in flush.authors:
-            if member not in self._room.members or member.group is None:
-                continue
-            for update in gather(flush.of_others(member)):
+            if member in self._room.members:
+                self._write(member, flush.of_others(member))
+
+    def _write(self, member: Member, updates: list[bytes]) -> None:
+        if member.group is not None:
+            for update in gather(updates):
                 self._room.write(member, member.group.frame(message.update(update)))
 
     def resume(self, epoch: int) -> None:

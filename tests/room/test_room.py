@@ -821,6 +821,24 @@ async def test_flush_does_not_wait_for_long(room: Room, journal: FakeJournal) ->
     assert held(await some_updates(eve)) == {(1, 1)}
 
 
+async def test_told_early_once(room: Room, journal: FakeJournal) -> None:
+    """Authors who got the others' edits before the journal had them get only their own when it has."""
+    ada, bob = enter(room, "ada", "bob", hocuspocus=False)
+    journal.holding = True
+    room.submit(ada, typed(1, 0))
+    room.submit(bob, typed(2, 0))
+    await flush(room)
+    room.submit(bob, typed(2, 1))
+    await flush(room)
+    assert ada.updates() == [typed(2, 0), typed(2, 1)]
+    assert bob.updates() == [typed(1, 0)]
+    journal.answer()
+    await turns()
+    room.saving._write_echoes()
+    assert ada.updates() == [typed(1, 0)]
+    assert bob.updates() == [typed(2, 0), typed(2, 1)]
+
+
 async def test_order_while_the_journal_is_slow(room: Room, journal: FakeJournal) -> None:
     """Nobody gets an edit before the one its author made first, however late the journal has that."""
     ada, bob = enter(room, "ada", "bob")
