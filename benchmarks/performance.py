@@ -24,6 +24,8 @@ WANTED = ("stages", "floor", "flame", "model", "compare")
 AIMS = {"pair": 1.0, "room50": 0.75, "rooms100": 0.65, "room500": 0.7, "room50-sat": 0.4, "room500-sat": 0.5,
         "rooms100-sat": 0.3}  # fmt: skip
 """What we want to take of the best peer's CPU."""
+OWN = ("unframe", "decode", "check", "novelty", "room", "frame", "pack", "acknowledge")
+"""Stages that are our code, and neither the kernel's nor uvloop's."""
 FLAMES = 0.015
 """Share of the time below which a layer is not listed."""
 
@@ -31,7 +33,8 @@ FLAMES = 0.015
 def page(found: dict[str, Any]) -> str:
     """The whole page. found: the JSON of each of WANTED."""
     parts = [_head(found), _costs(found["model"]), _stages(found["stages"]), _flames(found["flame"]),
-             _floor(found["floor"]), _peers(found["compare"]), _users(found["model"]), _again()]  # fmt: skip
+             _floor(found["floor"], found["stages"]), _peers(found["compare"]), _users(found["model"]),
+             _again()]  # fmt: skip
     return "\n".join("\n".join(part) + "\n" for part in parts)
 
 
@@ -215,8 +218,9 @@ def _flames(flame: dict[str, Any]) -> list[str]:
     return out[:-1]
 
 
-def _floor(floor: dict[str, Any]) -> list[str]:
-    lines, low = [], []
+def _floor(floor: dict[str, Any], stages: dict[str, Any]) -> list[str]:
+    lines, low, left = [], [], []
+    hot, cold = stages["hot"], stages["cold"]
     for name, there in floor["scenarios"].items():
         least, batch, bare, ours = (there[server] for server in ("floor", "batch", "uvloop", "relay"))
         peers = [row for server, row in there.items() if server in PEERS and "cpu_us" in row]
@@ -228,6 +232,9 @@ def _floor(floor: dict[str, Any]) -> list[str]:
         reached = batch["cpu_us"] if name.endswith("-sat") else bare["cpu_us"]
         if wanted is not None and wanted < 1.3 * reached < 1.3 * ours["cpu_us"]:
             low.append(f"`{name}` ({wanted / reached:.2f} times)")
+        if wanted is not None and not name.endswith("-sat"):
+            readers = SCENARIOS[name].clients - 1
+            left.append(f"{number((wanted - bare['cpu_us']) * readers)} in `{name}`")
         faster = max((row["per_s"] for row in peers), default=None)
         lines.append((
             name, number(least["cpu_us"]), number(batch["cpu_us"]), number(bare["cpu_us"]), number(ours["cpu_us"]),
@@ -255,6 +262,13 @@ def _floor(floor: dict[str, Any]) -> list[str]:
             "of batched C's. Those check nothing and keep nothing; what the aim leaves for checks, log, journal and "
             "metrics is less than these take with empty caches (the table before).",
         ] if low else []),
+        *([
+            "",
+            f"**What the aim leaves for all else than copying**, µs an edit: {', '.join(left)}. Our own stages alone, "
+            f"without sockets and journal, take {number(sum(hot[one] for one in OWN))} hot and "
+            f"{number(sum(cold[one] for one in OWN))} cold (the table before), which is what an interpreter needs to "
+            "get its code and data back into empty caches; at a thousand edits a second it is between the two.",
+        ] if left else []),
     ]  # fmt: skip
 
 
