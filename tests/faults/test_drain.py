@@ -41,7 +41,7 @@ async def stopped_under_load(relays: Callable[..., Relay], count: Any, clients: 
     assert codes == {1001}
     assert took < 10
     assert spread > JITTER / 2
-    assert most < clients / 2
+    assert most < clients / 3
     relay.start()
     found = await count(relay, authors)
     assert (found.lost, found.wrong) == (0, 0), found
@@ -71,7 +71,7 @@ async def test_stopped_without_postgresql(
     took, code = await drain(relay, authors)
     print(f"without PostgreSQL: {took:.2f} s")
     assert code == 0
-    assert took < 12
+    assert took < 6
     own_postgres.start()
     relay.start()
     found = await count(relay, authors)
@@ -114,7 +114,7 @@ async def test_second_signal(relays: Callable[..., Relay], crowd: Any, count: An
     started = time.monotonic()
     relay.terminate()
     assert await asyncio.to_thread(relay.wait, 20) == -signal.SIGTERM
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 0.5
     assert still_there(below, 20) == []
     relay.start()
     found = await count(relay, authors)

@@ -103,11 +103,11 @@ async def away_from_the_journal(
     began = time.monotonic()
     before = [author.acknowledged for author in here]
     saved = await nothing_saved(there, seconds)
-    assert all(now.acknowledged > then + 3 * seconds for now, then in zip(here, before)), "the other relay goes on"
+    assert all(now.acknowledged > then + 10 * seconds for now, then in zip(here, before)), "the other relay goes on"
     assert (await asyncio.to_thread(far.get, "/readyz"))[0] == 503
     for room in ROOMS:  # people there go on together
         those = [author for author in there if author.room == room]
-        assert all(len(a.text(b.client)) > b.saved + 3 * seconds for a in those for b in those if a is not b)
+        assert all(len(a.text(b.client)) > b.saved + 10 * seconds for a in those for b in those if a is not b)
     proxy.passes()
     if how != "cut":  # what was swallowed for so long never comes back on the same connection
         proxy.cut()
@@ -163,7 +163,7 @@ async def away_from_the_snapshots(
     {"cut": proxy.refuses, "silent": proxy.swallows}[how]()
     before = [author.acknowledged for author in crowd.authors]
     await asyncio.sleep(seconds)
-    assert all(now.acknowledged > then + 3 * seconds for now, then in zip(crowd.authors, before))
+    assert all(now.acknowledged > then + 10 * seconds for now, then in zip(crowd.authors, before))
     assert (await asyncio.to_thread(far.get, "/readyz"))[0] == 503
     proxy.passes()
     if how != "cut":

@@ -108,7 +108,7 @@ async def test_one_port(site: Site) -> None:
 
 
 async def test_grants_that_change_reach_open_sockets(site: Site) -> None:
-    """A login that is revoked ends its sockets at once; who may only read from now on is not heard any more."""
+    """A login that is revoked ends its sockets within a second; who may only read from now on is not heard any more."""
     relay = site.start()
     ada = await Typist.join(relay.port, "doc", 7, token="ada.phone")
     also = await Typist.join(relay.port, "doc", 8, token="ada.laptop")
@@ -118,12 +118,12 @@ async def test_grants_that_change_reach_open_sockets(site: Site) -> None:
     started = time.monotonic()
     assert (await asyncio.to_thread(site.post, "/v1/recheck?room=doc"))[0] == 204
     await until(lambda: ada.closed, 20, "the phone is logged out")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 1
     assert ada.closed == (4401, "logged out")
     also.type()
     await until(lambda: also.saved == 1, 20, "the laptop still types")
     while not bo.refused:  # each is asked about by itself: bo's answer may come after the phone's
-        assert time.monotonic() - started < 20, "bo is not refused"
+        assert time.monotonic() - started < 1, "bo is not refused"
         bo.type()
         await asyncio.sleep(0.02)
     (site.directory / "banned").write_text("laptop")
@@ -139,7 +139,7 @@ async def test_facts_gone_wrong(site: Site, order: str) -> None:
     typists = [await Typist.join(relay.port, f"doc-{n}", n + 2, token="ada") for n in range(3)]
     site.order(f"fact:{order}")
     await Typist.join(relay.port, "another", 9, token="bo", wait=None)  # a fact, while who types gives others
-    assert await rhythm(typists, 3) < 3
+    assert await rhythm(typists, 3) < 1.0
     assert await asyncio.to_thread(relay.get, "/livez") == (200, "ok\n")
 
 
@@ -151,7 +151,7 @@ async def test_asks_gone_wrong(site: Site, order: str) -> None:
     inside = [await Typist.join(relay.port, f"doc-{n}", n + 2, token="ada") for n in range(3)]
     site.order(f"ask:{order}")
     outside = [await Typist.join(relay.port, "doc-0", 90 + n, token="bo", wait=None) for n in range(3)]
-    assert await rhythm(inside, 8) < 3
+    assert await rhythm(inside, 8) < 1.0
     assert not any(typist.synced for typist in outside)
     assert all(typist.closed is not None and typist.closed[0] in (1011, 1013) for typist in outside)
     site.order()

@@ -47,7 +47,7 @@ async def outage(relays: Callable[..., Relay], valkey: Any, postgres: Any, crowd
         lengths = grown
         await asyncio.sleep(0.5)
     assert all(now.acknowledged > then + 10 for now, then in zip(authors, before))
-    assert percentile(reader.latencies, 0.95) < 0.5
+    assert percentile(reader.latencies, 0.95) < 0.1
     postgres.start()
     await until(lambda: relay.get("/readyz")[0] == 200, 30, "ready again")
     again = await Typist.join(relay.port, "cold", 1)
@@ -99,7 +99,7 @@ async def test_hangs(relays: Callable[..., Relay], own_postgres: Any, own_valkey
         for _ in range(2):
             asked = time.monotonic()
             assert (await asyncio.to_thread(relay.get, "/readyz"))[0] == 503
-            assert time.monotonic() - asked < 10
+            assert time.monotonic() - asked < 4
         late = await Typist.join(relay.port, "cold", 1, wait=None)
         took = await until(lambda: late.closed, 60, relay.tail)
         assert late.closed is not None
@@ -111,7 +111,7 @@ async def test_hangs(relays: Callable[..., Relay], own_postgres: Any, own_valkey
         relay.terminate()
         assert await asyncio.to_thread(relay.wait, 30) == 0
         print(f"PostgreSQL hangs: refused after {took:.1f} s, stopped after {time.monotonic() - started:.1f} s")
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 8
     relay.start()
     found = await count(relay, authors)
     assert (found.lost, found.wrong) == (0, 0), found
