@@ -7,17 +7,15 @@ above `floor.c` is the interpreter and uvloop. Loopback only; not a usable serve
 """
 
 import asyncio
-import base64
 import gc
-import hashlib
 import sys
 from collections.abc import Callable
 from typing import cast
 
 import uvloop
 from websockets.speedups import apply_mask
+from websockets.utils import accept_key
 
-GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 NOTHING = b"\x82\5\0\1\2\0\0"
 rooms: dict[bytes, dict["Client", Callable[[bytes], None]]] = {}
 
@@ -55,12 +53,13 @@ class Client(asyncio.Protocol):
             self.rest = data
             return b""
         key = next(
-            line[18:].strip() for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
+            line[18:].strip().decode()
+            for line in request.split(b"\r\n")
+            if line.lower().startswith(b"sec-websocket-key")
         )
-        accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
         self.transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept
+            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
         )
         self.others = rooms.setdefault(request.split(b" ", 2)[1].partition(b"?")[0], {})
         self.others[self] = self.transport.write

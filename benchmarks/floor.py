@@ -32,7 +32,7 @@ from benchmarks.compare.measurement import ROOT, Bench, disturbed, failed, satur
 from benchmarks.compare.scenarios import SCENARIOS
 from benchmarks.compare.servers import CACHE, SERVERS, Given, NotInstalled, install
 
-__all__ = ["Floor", "NoCompiler", "built", "main", "medians"]
+__all__ = ["LEAST", "PEERS", "Floor", "NoCompiler", "built", "main", "medians"]
 
 SOURCE = Path(__file__).with_suffix(".c")
 WANTED = ("pair", "room50", "rooms100", "room500", "room50-sat", "room500-sat", "rooms100-sat")

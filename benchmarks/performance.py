@@ -24,7 +24,7 @@ WANTED = ("stages", "floor", "flame", "model", "compare")
 AIMS = {"pair": 1.0, "room50": 0.75, "rooms100": 0.65, "room500": 0.7, "room50-sat": 0.4, "room500-sat": 0.5,
         "rooms100-sat": 0.3}  # fmt: skip
 """What we want to take of the best peer's CPU."""
-OWN = ("unframe", "decode", "check", "novelty", "room", "frame", "pack", "acknowledge")
+OWN = ("unframe", "decode", "check", "novelty", "room", "frame", "pack")
 """Stages that are our code, and neither the kernel's nor uvloop's."""
 FLAMES = 0.015
 """Share of the time below which a layer is not listed."""
@@ -220,7 +220,6 @@ def _flames(flame: dict[str, Any]) -> list[str]:
 
 def _floor(floor: dict[str, Any], stages: dict[str, Any]) -> list[str]:
     lines, low, left = [], [], []
-    hot, cold = stages["hot"], stages["cold"]
     for name, there in floor["scenarios"].items():
         least, batch, bare, ours = (there[server] for server in ("floor", "batch", "uvloop", "relay"))
         peers = [row for server, row in there.items() if server in PEERS and "cpu_us" in row]
@@ -265,9 +264,9 @@ def _floor(floor: dict[str, Any], stages: dict[str, Any]) -> list[str]:
         *([
             "",
             f"**What the aim leaves for all else than copying**, µs an edit: {', '.join(left)}. Our own stages alone, "
-            f"without sockets and journal, take {number(sum(hot[one] for one in OWN))} hot and "
-            f"{number(sum(cold[one] for one in OWN))} cold (the table before), which is what an interpreter needs to "
-            "get its code and data back into empty caches; at a thousand edits a second it is between the two.",
+            f"without sockets and journal, take {number(stages['path'])} hot and "
+            f"{number(sum(stages['cold'][one] for one in OWN))} cold (the table before), which is what an interpreter "
+            "needs to get its code and data back into empty caches; at a thousand edits a second it is between the two.",
         ] if left else []),
     ]  # fmt: skip
 

@@ -115,9 +115,7 @@ class Embedded:
             await asyncio.sleep(SYNC_EVERY)
             try:
                 await server.sync()
-            except (
-                OSError
-            ) as error:  # a file that a rewrite has just replaced; or the disk, which the server reports too
+            except OSError as error:  # a file that a rewrite has just replaced; or the disk, as the server says too
                 log.warning("could not sync: %s", error, extra={"server": server.name})
 
     async def _trim_logs(self) -> None:

@@ -35,9 +35,6 @@ class Group:
 
     def frame(self, body: bytes) -> bytes:
         """The WebSocket frame of a protocol message for this group."""
-        size = len(self.prefix) + len(body)
-        if size < 126:
-            return b"\x82%c%b%b" % (size, self.prefix, body)
         if self.deflate and self.compress_from <= len(body) <= COMPRESS_UPTO:
             data = DEFLATE.encode(Frame(Opcode.BINARY, self.prefix + body)).data
             return header(len(data), BINARY_FIN_COMPRESSED) + data

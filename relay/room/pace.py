@@ -51,7 +51,7 @@ class Pace:
         took = ended - started
         passed = started - self._started
         self._part = part = self._part + (took / passed - self._part) * SMOOTH
-        gap = passed / edits if edits else passed
+        gap = passed / (edits or 1)
         self._gap += ((gap if gap < RARELY else RARELY) - self._gap) * SMOOTH
         self.busy = part > ANSWERED
         pause = 0.0

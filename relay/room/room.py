@@ -162,8 +162,7 @@ class Room:
             self._layouts.append(fresh)
             self._edits.append(_tuple(Edit, (member.grant.actor, fresh.update)))
             self._writers.append(member)
-        authors = self._authors
-        authors[member] = authors[member] + 1 if member in authors else 1
+        self._authors[member] = self._authors.get(member, 0) + 1
         if not self._due:
             self._schedule()
         elif len(self._edits) == self._expected:

@@ -132,26 +132,19 @@ async def test_failure_while_replaying(bus: StreamBus, add_events: Any, wait_unt
     assert {title for title in titles if title != "5"} <= set(got[10:])
 
 
-async def test_lag(bus: StreamBus, add_events: Any, wait_until: Any, seen: Any) -> None:
+async def test_lag(bus: StreamBus, add_events: Any, published: Any, settled: Any, seen: Any) -> None:
     """The lag is the events published and not settled, and how old the oldest is."""
     await bus.consume("g", ["documents", "users"], seen)
     await bus.groups.pause("g")
-    *_, last = await add_events("a", "b", "c")
-
-    async def stored() -> bool:
-        return await bus.store.position_of(last.id) is not None
-
-    await wait_until(stored)
+    await add_events("a", "b", "c")
+    await published()
     documents, users = await bus.groups.lag()
     assert (documents.name, documents.topic, documents.lag, documents.paused) == ("g", "documents", 3, True)
     assert 0 < documents.age < 30
     assert (users.topic, users.lag, users.age) == ("users", 0, 0)
     await bus.groups.resume("g")
 
-    async def settled() -> bool:
-        return (await bus.groups.lag())[0].lag == 0
-
-    await wait_until(settled)
+    await settled()
 
 
 async def test_unknown_group(bus: StreamBus) -> None:
