@@ -266,7 +266,8 @@ def _floor(floor: dict[str, Any], stages: dict[str, Any]) -> list[str]:
             f"**What the aim leaves for all else than copying**, µs an edit: {', '.join(left)}. Our own stages alone, "
             f"without sockets and journal, take {number(stages['path'])} hot and "
             f"{number(sum(stages['cold'][one] for one in OWN))} cold (the table before), which is what an interpreter "
-            "needs to get its code and data back into empty caches; at a thousand edits a second it is between the two.",
+            "needs to get its code and data back into empty caches; at a thousand edits a second it is between the "
+            "two.",
         ] if left else []),
     ]  # fmt: skip
 
